@@ -75,6 +75,22 @@ def test_weights_of_a_packed_run_are_refused_with_the_command(runs: Path, tmp_pa
     assert failure["exit_code"] == DataError.exit_code
 
 
+def test_trials_are_packed_until_their_search_ends(tmp_path: Path, tiny_text: str) -> None:
+    study = validated(apply_overrides(parse(tiny_text), ["training.learning_rate={grid: [1e-3, 1e-2]}"]))
+    source, records = tmp_path / "runs", tmp_path / "records"
+    run_study(study, source)
+    cell = Path("tiny/street-scenes/model-1")
+    selection = (source / cell / "selection.json").read_bytes()
+    (source / cell / "selection.json").unlink()
+    assert [run.folder.parent.name for run in pack_runs(source, records)] == [
+        "model-1", "model-1+trial0", "model-1+trial1",
+    ]  # fmt: skip
+    (source / cell / "selection.json").write_bytes(selection)
+    assert [run.folder.parent.name for run in pack_runs(source, records)] == ["model-1"]
+    assert [run.key.method for run in find_runs(records, trials=True)] == ["model-1"]
+    assert run_study(study, records).skipped == ["street-scenes/model-1/seed0"]
+
+
 def test_a_diverged_run_is_packed_with_its_error(runs: Path, tmp_path: Path) -> None:
     source, records = tmp_path / "runs", tmp_path / "records"
     shutil.copytree(runs / "tiny", source / "tiny")

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from segmi.errors import DataError, Diverged, UsageError
 from segmi.records.atomic import atomic_folder, atomic_write
-from segmi.records.run_folder import RunFolder, find_runs
+from segmi.records.run_folder import TRIAL_MARK, RunFolder, find_runs
 from segmi.records.serialization import write_record
 
 _FILES: Final = (
@@ -31,10 +31,11 @@ class PackedRun(NamedTuple):
 
 
 def pack_runs(runs: str | Path, output: str | Path) -> list[PackedRun]:
-    """Copy the small form of all finished runs of a study, or of several, trials included.
+    """Copy the small form of all finished runs of a study, or of several, with the trials of searches that go on.
 
-    Of a diverged run, the configuration and the error are copied, so that it is reported as diverged. Runs in
-    ``output`` that are not in ``runs`` are kept, so that runs of several machines fit into one folder.
+    ``selection.json`` replaces the trials of a finished search. Of a diverged run, the configuration and the error are
+    copied, so that it is reported as diverged. Runs in ``output`` that are not in ``runs`` are kept, so that runs of several
+    machines fit into one folder.
 
     Args:
         runs: the folder of one study, or of several.
@@ -49,16 +50,20 @@ def pack_runs(runs: str | Path, output: str | Path) -> list[PackedRun]:
     source, target = Path(runs).absolute(), Path(output).absolute()
     if target == source or source in target.parents:
         raise UsageError(f"{output} is inside {runs}", "give another folder with --output")
-    folders = [run for run in find_runs(source, trials=True) if run.finished]
+    found = [run for run in find_runs(source, trials=True) if not _is_replaced(run)]
+    folders = [run for run in found if run.finished]
     if not folders:
         raise UsageError(f"no finished run in {runs}", "run the study first: segmi study run FILE")
     packed = [_pack(run, RunFolder.of(target, run.key)) for run in folders]
-    for run in find_runs(source, trials=True):
+    for run in found:
         if run.state() == "failed" and (failure := run.failure() or {}).get("type") == Diverged.__name__:
             _pack_failure(run, failure, RunFolder.of(target, run.key))
     for study in dict.fromkeys(run.path.parents[2] for run in folders):
         for path in (path for pattern in _OF_STUDY for path in study.glob(pattern)):
             atomic_write(target / study.name / path.relative_to(study), path.read_bytes())
+    for run in find_runs(target, trials=True):
+        if _is_replaced(run):
+            shutil.rmtree(run.path.parent)
     return packed
 
 
@@ -74,6 +79,12 @@ def require_weights(run: Path) -> None:
             f"{run} is a packed run, which has no weights",
             f"run it here: segmi study run FILE --only '{'/'.join(run.parts[-3:])}' --overwrite",
         )
+
+
+def _is_replaced(run: RunFolder) -> bool:
+    """Return whether a run is a trial of a search that has ended."""
+    method, mark, _ = run.key.method.partition(TRIAL_MARK)
+    return bool(mark) and (run.path.parents[1] / method / "selection.json").exists()
 
 
 def _pack(run: RunFolder, target: RunFolder) -> PackedRun:
