@@ -34,8 +34,8 @@ def pack_runs(runs: str | Path, output: str | Path) -> list[PackedRun]:
     """Copy the small form of all finished runs of a study, or of several, with the trials of searches that go on.
 
     ``selection.json`` replaces the trials of a finished search. Of a diverged run, the configuration and the error are
-    copied, so that it is reported as diverged. Runs in ``output`` that are not in ``runs`` are kept, so that runs of several
-    machines fit into one folder.
+    copied, so that it is reported as diverged. Runs in ``output`` that are not in ``runs`` are kept, so that runs of
+    several machines fit into one folder.
 
     Args:
         runs: the folder of one study, or of several.

@@ -17,7 +17,7 @@ from segmi.study.trials import Search, selected_run
 class RunQueue:
     """Runs and trials of a study in rounds; the runs of one round do not depend on each other.
 
-    If the trials of a method take the weights of another method, it also runs with the seed of the trials.
+    If trials take the weights of another method, that method has a run with their seed.
     With ``overwrite``, finished runs are done again, and a search starts again if all its runs do.
     """
 
