@@ -31,6 +31,7 @@ def test_lines_say_where_the_study_stands() -> None:
     )
     alone = StudyEvent("train", 50, 100, 1.5, run=RUN, ended=0, total=1, run_seconds_left=65, study_seconds_left=65)
     assert describe_event(alone) == "camvid/model-1/seed0: step 50/100, loss 1.5000, 1 min 5 s left"
+    assert describe_event(StudyEvent("train", 0, 0, run=RUN, ended=0, total=1)) == "camvid/model-1/seed0: first step"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ def describe_event(event: StudyEvent) -> str:
         left = [f"{duration(event.run_seconds_left)} left"] if event.run_seconds_left is not None else []
         known = event.total > 1 and event.study_seconds_left is not None
         total = f" ({duration(event.study_seconds_left)} for all)" if known else ""
-        return ", ".join([f"{head}: step {event.done}/{event.of}", *_measurements(event), *left]) + total
+        # with a budget in minutes, the number of steps is unknown before the first one
+        step = f"step {event.done}/{event.of}" if event.of else "first step"
+        return ", ".join([f"{head}: {step}", *_measurements(event), *left]) + total
     words = {
         "note": event.text,
         "skipped": "already finished",
