@@ -18,6 +18,11 @@ def run_of(method: str, steps: int) -> Run:
 RUN, OTHER = run_of("model-1", 10), run_of("model-2", 20)
 
 
+@pytest.fixture(autouse=True)
+def _not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "quiet", False)  # a command with --quiet in an earlier test leaves it set
+
+
 def test_lines_say_where_the_study_stands() -> None:
     event = StudyEvent(
         "train", 50, 100, 1.5, 20.0, run=RUN, ended=0, total=6, run_seconds_left=65, study_seconds_left=4000
