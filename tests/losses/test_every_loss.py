@@ -389,7 +389,7 @@ def test_unknown_ids_are_named(info: LossCase, scene: Scene) -> None:
 
 
 def test_shapes_must_match(info: LossCase) -> None:
-    with pytest.raises(ValueError, match=r"labels: expected shape N×H×W = \(1, 8, 8\).* got \(1, 8, 9\). Fix: squeeze"):
+    with pytest.raises(ValueError, match=r"labels: expected shape N×H×W = \(1, 8, 8\).* got \(1, 8, 9\). Fix: pass"):
         value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 9, dtype=torch.long))
     with pytest.raises(ValueError, match=r"labels: expected shape .* got \(1, 1, 8, 8\)"):
         value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.long))
