@@ -1,6 +1,6 @@
 # CPU:   docker build -t segmi .
 # CUDA:  docker build -t segmi:cuda --build-arg DEVICE=cuda .
-# Use:   docker run --rm -v "$PWD:/work" segmi train my-data --output runs/mine      (CUDA: add --gpus all)
+# Use:   docker run --rm -v "$PWD:/data" segmi train my-data --output runs/mine      (CUDA: add --gpus all)
 ARG PYTHON=3.12
 FROM python:${PYTHON}-slim
 
@@ -18,8 +18,8 @@ COPY src /tmp/segmi/src
 COPY studies /tmp/segmi/studies
 RUN pip install --no-cache-dir -c /tmp/constraints.txt "/tmp/segmi[${EXTRAS}]"
 
-RUN useradd --create-home --uid 1000 segmi && mkdir /work && chown segmi /work
+RUN useradd --create-home --uid 1000 segmi && mkdir /data && chown segmi /data
 USER segmi
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["segmi"]
 CMD ["--help"]

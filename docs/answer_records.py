@@ -41,7 +41,7 @@ class Tested:
 
     @property
     def conclusion(self) -> str:
-        """The rule of the protocol: what the numbers support, and nothing while runs are missing."""
+        """The conclusion by the rule of the protocol; none while runs are missing."""
         if not self.settled:
             return "preliminary" if self.done else "no runs yet"
         equivalent = self.difference.p_equivalent is not None and self.difference.p_equivalent < LEVEL
@@ -182,7 +182,7 @@ def adjusted(tests: Sequence[Tested]) -> list[Tested]:
 
 
 def registered_plan(path: Path) -> Plan:
-    """Return the plan of a study file: the runs that were registered, whatever is on disk."""
+    """Return the plan of a study file: the registered runs, independent of the files on disk."""
     data = read_study_file(path).data
     if not isinstance(data, dict) or not {"name", "datasets", "methods"} <= data.keys():
         raise UsageError(f"{path} is not a study", "name a study file with name, datasets and methods")

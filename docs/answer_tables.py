@@ -32,7 +32,7 @@ class Reading(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The rule of the protocol on what the rival says about the gain."""
+        """Whether the gain needs the property that the rival lacks, by the rule of the protocol."""
         if not all(one.settled for one in (self.gain, self.to_primary, self.to_baseline)):
             return "preliminary"
         if not self.gain.conclusion.startswith("better"):

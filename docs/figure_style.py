@@ -87,7 +87,7 @@ def object_scene(index: int, size: int = 96) -> Scene:
 
 
 def blurred_logits(scene: Scene, *, blur: float, noise: float, scale: float, seed: int = 0) -> Tensor:
-    """Return logits like those of a network: blurred labels and smooth noise."""
+    """Return logits that resemble the output of a network: blurred labels and smooth noise."""
     draw = np.random.default_rng(seed)
     logits = np.empty(scene.one_hot.shape, np.float32)
     for channel, truth in enumerate(scene.one_hot[0].numpy()):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import sys
+import tempfile
 from pathlib import Path
 
 import jupytext
@@ -43,10 +45,14 @@ def read(path: Path) -> NotebookNode:
 
 
 def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
-    """Run all cells in a new kernel in ``folder``; an error of a cell is raised."""
+    """Run all cells in a new kernel in ``folder``, without temporary paths in outputs; an error of a cell is raised."""
     NotebookClient(notebook, timeout=TIMEOUT, resources={"metadata": {"path": str(folder)}}).execute()
+    temporary = re.compile(re.escape(tempfile.gettempdir() + "/") + r"\w+/")
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times
+        for output in cell.get("outputs", ()):
+            if "text" in output:
+                output.text = temporary.sub("", output.text)
     return notebook
 
 

@@ -60,6 +60,8 @@ def test_stored_notebook_is_up_to_date(text: Path, script: SimpleNamespace) -> N
     assert "error" not in kinds
     assert "display_data" in kinds or "execute_result" in kinds
     assert str(DOCS.parent) not in path.read_text(encoding="utf-8")  # no path of the machine
+    printed = "".join(output.text for cell in code for output in cell.outputs if "text" in output)
+    assert "/tmp" not in printed
 
 
 def test_a_broken_cell_is_an_error(script: SimpleNamespace, tmp_path: Path) -> None:

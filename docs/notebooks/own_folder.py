@@ -58,8 +58,8 @@ segmi("data init photos")
 print((photos / "segmi.toml").read_text())
 
 # %% [markdown]
-# The notes at the end of the report are worth reading. Here, the numbers in the file names look like the frames of a
-# video, so the last images are drawn for validation.
+# Read the notes at the end of the report. Here, the file names have numbers only, so each image is a separate
+# group. If they were frames of a video, similar images would be in both splits, and the scores would be too high.
 #
 # Look at the contact sheet before you train: the colors must match the objects. If a name, a color or an ignored
 # value is wrong, correct `segmi.toml`.

@@ -98,7 +98,7 @@ plt.show()
 #
 # Every run is a folder with its configuration, metrics and result. `metrics.csv` has a row per measurement, with the
 # diagnostics of the loss. Columns that start with `holdout/` are measured during training on the images that select
-# the weights, here those of the validation split.
+# the weights, here the validation split.
 
 # %%
 metrics = pd.read_csv(trained.run / "metrics.csv")

@@ -143,7 +143,7 @@ def _without_values(lines: Sequence[str], path: Path) -> list[tuple[int, str]]:
     """Return the lines with their numbers, and without the values that all of them begin with.
 
     Raises:
-        DataError: the values are not those of the order of the lines.
+        DataError: the values differ from the order of the lines.
     """
     kept = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and line.strip()[0] != "#"]
     matches = [re.fullmatch(r"\s*(\d+)\s*[:,;\t ]\s*(\D.*)", line) for _, line in kept]

@@ -44,7 +44,7 @@ def _is_geojson(data: Any) -> bool:
 
 
 def _is_qupath(feature: Any) -> bool:
-    properties = feature.get("properties") or {}  # those of maps have other keys
+    properties = feature.get("properties") or {}  # in maps they have other keys
     return not properties or bool({"classification", "objectType", "object_type"} & properties.keys())
 
 

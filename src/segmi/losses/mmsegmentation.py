@@ -56,7 +56,7 @@ class MMSegmentationLoss(nn.Module):
         Args:
             logits, labels: N×C×H×W and N×H×W.
             weight: N×H×W of 0 and 1, as a pixel sampler gives them: pixels of weight 0 are ignored.
-            avg_factor: divides the sum of the loss instead of its own denominator.
+            avg_factor: divides the sum of the loss, instead of its denominator.
             reduction_override: None or ``mean``.
             ignore_index: label of ignored pixels in ``labels``.
         """

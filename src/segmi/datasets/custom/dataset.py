@@ -225,7 +225,7 @@ def _is_own(path: Path, folder: Path) -> bool:
 
 
 def _without_companions(files: Files, others: Mapping[str, Path]) -> Files:
-    """Return files without counterpart-less ones that extend the names of pairs: ``a_parts`` beside the pair ``a``.
+    """Return files, except unpaired ones whose names extend the name of a pair: ``a_parts`` beside the pair ``a``.
 
     Several pairs must have the same extension, in words or as a folder, so that no image is left out by chance.
     """

@@ -57,7 +57,7 @@ class SplitFolders(NamedTuple):
     panoptic: str | None = None  # the JSON file that describes the segments of panoptic masks
     # a table with the columns image and mask, whose files need no common names, and optionally split
     pairs: str | None = None
-    affixes: Affixes | None = None  # the affixes of its file names; None: those of all splits
+    affixes: Affixes | None = None  # the affixes of its file names; None: as for all splits
 
 
 @dataclass(frozen=True)

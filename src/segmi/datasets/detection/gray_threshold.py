@@ -9,7 +9,7 @@ NEAR_SHARE: Final = 0.9  # a binary mask was smoothed if at least this share of 
 FLAT_SHARE: Final = 0.8  # and at least this share is almost equal to one of them
 
 
-THIRD_SHARE: Final = 0.002  # a third level has at least this share of the pixels inside of regions of its own
+THIRD_SHARE: Final = 0.002  # a third level has at least this share of the pixels inside of regions
 
 
 def levels_of(inside: Counter[int]) -> list[int]:

@@ -64,7 +64,7 @@ class MaskValues:
 
     @property
     def colors(self) -> set[Color]:
-        """The colors of the values: their own, those of the palette, or gray levels."""
+        """The colors of the values: as stored, from the palette, or gray levels."""
         codes = self.values if self.colored else [value * GRAY for value in self.values]
         return {*map(color_of, codes)} if self.palette is None else {self.palette[value] for value in self.values}
 

@@ -143,7 +143,7 @@ def survey_folder(root: Path) -> Survey:
 
 
 def _images_below_masks(images: dict[ImageFolder, list[str]]) -> dict[ImageFolder, list[str]]:
-    """Return the folders; one like ``Semantic_masks/images`` holds masks, unless masks are in a folder beside it."""
+    """Return the folders; one like ``Semantic_masks/images`` holds masks, unless another folder at its level does."""
     masks = [PurePosixPath(folder.path) for folder in images if folder.role == "mask"]
     result = {}
     for folder, stems in images.items():

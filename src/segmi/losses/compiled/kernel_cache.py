@@ -173,7 +173,7 @@ class _Compilation:
 
 
 def _apart() -> dict[str, Any]:
-    # Options by which Ctrl-C does not reach the other process. Windows sets the priority here too, see `main`.
+    # Options that keep Ctrl-C from the other process. Windows sets the priority here too, see `main`.
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
     return {"start_new_session": True}

@@ -158,7 +158,7 @@ def compute_regions(
     if chosen == "numba" and is_eager(logits) and not is_compiled(cpu_module(config), wait=kernel == "numba"):
         chosen = pixel_kernel = "torch"  # until the kernel is compiled
     if chosen == "torch" or (is_transformed() and not torch.compiler.is_compiling()):
-        # in `torch.func`, for which the operators of the kernels have no rules
+        # the operators of the kernels have no rules for `torch.func`
         targets = read_targets(logits, labels, ignore_index)
         result = _compute_with_torch(logits, targets, config)
     else:

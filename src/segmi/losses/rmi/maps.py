@@ -193,7 +193,7 @@ def selected_pairs(wanted: Tensor) -> Tensor:
 
 
 def put_pairs(every: Tensor, pairs: Tensor, values: Tensor) -> Tensor:
-    """Return N×C values with those of the ``pairs`` replaced."""
+    """Return N×C values, replaced at the ``pairs``."""
     return every.flatten().index_copy(0, pairs, values).view(every.shape)
 
 

@@ -156,7 +156,7 @@ def backward(
 
 
 def compile_entries(probability: Probability = "sigmoid") -> None:
-    """Compile all entry points or load them from the cache, by calls on one pixel; those of `cells` for a softmax."""
+    """Compile all entry points or load them from the cache, by calls on one pixel; a softmax uses `cells`."""
     config, scale = RMIConfig(radius=1, alpha=1.0, probability=probability), torch.zeros(1, 2)
     logits, labels = torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long)
     result = forward(logits, labels, config, True, 255)

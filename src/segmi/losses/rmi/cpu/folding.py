@@ -48,7 +48,7 @@ def prepare_stencils(
     weights, constants = stencils
     margin = radius - 1
     down, right = height - margin, width - margin  # H', W'
-    a0, a1 = max(0, r - down + 1), min(radius, r + 1)  # rows of a window in which this row can be
+    a0, a1 = max(0, r - down + 1), min(radius, r + 1)  # rows of a window that this row can be
     if r > 0 and a0 == max(0, r - down) and a1 == min(radius, r):
         return
     constants[0] = _stencil(coefficients, offsets, a0, a1, 0, radius, radius, weights[0])
