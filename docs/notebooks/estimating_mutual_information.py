@@ -2,8 +2,8 @@
 # # Estimating mutual information
 #
 # Mutual information has a formula only for known distributions. From samples it is estimated, and every estimator is
-# biased somewhere. This notebook compares estimates with known values: tables of counts, Gaussian vectors, trained
-# bounds, and the dependent pixels of images. All values are in nats.
+# biased for some distributions. This notebook compares estimates with known values: tables of counts, Gaussian
+# vectors, trained bounds, and the dependent pixels of images. All values are in nats.
 
 # %%
 import math
@@ -72,9 +72,9 @@ print(f"I(X; Y) is at least {barber_agakov_bound(sums):.4f}, and at most H(Y) = 
 # %% [markdown]
 # ## Estimates without training, over the true value
 #
-# Pairs of Gaussian vectors in four dimensions. The Gaussian estimate knows the form of the distribution; nearest
-# neighbors (KSG) assume a density only, and fall behind when the information is large. After a cubic transform of one
-# vector the true value is the same, but the Gaussian estimate sees only the linear dependence.
+# Pairs of Gaussian vectors in four dimensions. The Gaussian estimate assumes the form of the distribution; nearest
+# neighbors (KSG) assume only a density, and are too small when the information is large. After a cubic transform of one
+# vector the true value is the same, but the Gaussian estimate measures only the linear dependence.
 
 # %%
 truth = [0.5, 1, 2, 4, 6, 8]

@@ -122,8 +122,8 @@ plt.show()
 # ## Two networks that learn from each other
 #
 # Losses between networks take the logits of the others. In mutual learning, each network also imitates the other one;
-# the gradient of each term reaches its own network only. The Jensen–Shannon divergence measures, in nats, how much
-# the prediction says about the network that made it: 0 if the networks agree.
+# the gradient of each term reaches its own network only. The Jensen–Shannon divergence is the information, in nats,
+# that a prediction has about the network that made it: 0 if the networks agree.
 
 
 # %%

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Your own folder
 #
-# From a folder of images and masks to masks of new images, with the four commands of the command line. The folder is
-# generated here, in a temporary place: replace `photos` with the path of your folder.
+# From a folder of images and masks to masks of new images, with three commands. The folder is generated here, in a
+# temporary folder: replace `photos` with the path of your folder.
 
 # %%
 import shlex
@@ -33,8 +33,8 @@ def segmi(command: str) -> None:
 # %% [markdown]
 # ## A folder of images and masks
 #
-# The masks are gray images with the values 0 (background) and 255 (object), a common form of two-class masks. Nothing
-# in the folder says so: no list of classes, no splits.
+# The masks are gray images with the values 0 (background) and 255 (object), a common form of two-class masks. The
+# folder has neither a list of classes nor splits.
 
 # %%
 scenes = open_dataset("object-scenes", train=40, val=4, height=64, width=64)
@@ -70,8 +70,8 @@ Image.open(photos / "segmi-contact-sheet.png").reduce(2)
 # %% [markdown]
 # ## Train
 #
-# Without options, `segmi train photos` takes 20 minutes and decides everything itself; each decision is printed with
-# its reason. Options replace decisions: here a small network, few steps and a fixed seed.
+# Without options, `segmi train photos` takes 20 minutes and derives every setting from the images and the machine;
+# each one is printed with its reason. Options override them: here a small network, few steps and a fixed seed.
 
 # %%
 segmi(

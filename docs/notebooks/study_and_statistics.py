@@ -68,8 +68,8 @@ study = load_study(path)
 print(f"{len(study.methods)} methods × {len(study.datasets)} dataset × {len(study.seeds)} seeds")
 
 # %% [markdown]
-# `load_study` reports every mistake of the file at once. `run_study` does every run that is not finished: stopped
-# studies continue, finished runs are skipped. In a shell, this is `segmi study run small.yaml`.
+# `load_study` reports every mistake of the file at once. `run_study` executes every run that is not finished: stopped
+# runs continue, finished runs are skipped. In a shell, this is `segmi study run small.yaml`.
 
 # %%
 outcome = run_study(study, work / "runs")
@@ -79,8 +79,8 @@ print(f"{len(outcome.finished)} runs finished, {len(run_study(study, work / 'run
 # %% [markdown]
 # ## Every run
 #
-# Runs of one seed share the initial weights and the order of the images. So methods are compared seed by seed: the
-# lines connect these pairs.
+# Runs of one seed share the initial weights and the order of the images, so methods are compared seed by seed. Lines
+# connect the runs of a seed.
 
 # %%
 runs = collect(work / "runs")[0]
@@ -149,7 +149,7 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# The same test works on numbers from elsewhere, one difference per seed:
+# The same test works on other numbers, one difference per seed:
 
 # %%
 result = describe_differences([0.012, 0.018, 0.009, 0.021, 0.015])
