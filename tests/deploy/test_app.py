@@ -118,13 +118,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(runs: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def served(
+    runs: Path, *options: str, environment: dict[str, str] | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     pytest.importorskip("streamlit", reason="streamlit is not installed: pip install 'segmi[app]'")
     port = free_port()
-    command = [sys.executable, "-m", "segmi.cli", "app", str(runs), "--no-browser", "--port", str(port)]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as page:
+    command = [sys.executable, "-m", "segmi.cli", "app", str(runs), *options, "--port", str(port)]
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    with subprocess.Popen(command, **quiet, start_new_session=True, env={**os.environ, **(environment or {})}) as page:
         url = f"http://127.0.0.1:{port}"
         try:
             deadline = time.monotonic() + 60
@@ -138,20 +139,26 @@ def served(runs: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 @pytest.fixture
 def address(runs: Path) -> Iterator[str]:
-    with served(runs) as (url, _):
+    with served(runs, "--no-browser") as (url, _):
         yield url
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs process groups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_the_server_and_every_process(runs, number):
-    with served(runs) as (url, page):
+    with served(runs, "--no-browser") as (url, page):
         assert _responds(url)
         page.send_signal(number)
         assert page.wait(30) == 0
         with pytest.raises(ProcessLookupError):
             os.killpg(page.pid, 0)
         assert not _responds(url)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process groups")
+def test_the_first_start_asks_for_nothing(runs, tmp_path):
+    with served(runs, environment={"HOME": str(tmp_path), "BROWSER": "true"}) as (url, _):
+        assert _responds(url)
 
 
 def test_a_running_prediction_does_not_keep_the_process_alive():

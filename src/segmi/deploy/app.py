@@ -148,6 +148,7 @@ def serve(
         "server.address": "127.0.0.1",  # images stay on this machine
         "server.port": str(port),
         "server.headless": "false" if browser else "true",
+        "server.showEmailPrompt": "false",  # the first start would wait for an address
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
