@@ -46,8 +46,8 @@ def test_train_prints_its_progress(folder: Path, tmp_path: Path, capsys: pytest.
     captured = capsys.readouterr()
     assert captured.out == ""
     lines = [line.rpartition("/seed0: ")[2] for line in captured.err.splitlines() if "/seed0: " in line]
-    assert lines[0] == "started"
-    assert {"train 0/2", "validate", "evaluate 2/2", "store"} <= set(lines)
+    assert lines[0] == "starts"
+    assert {"training 0/2", "validating", "evaluating 2/2", "writing results"} <= set(lines)
     assert lines[-1] == "finished"
 
 

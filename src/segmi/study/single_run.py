@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from segmi.datasets.folders import is_folder, reader_of, study_name
 from segmi.datasets.transforms import transform_specs
@@ -41,6 +41,13 @@ class TrainedNetwork:
     table: tuple[dict[str, Any], ...] = ()  # scores of each fold, their mean and standard deviation, and pooled scores
 
 
+# kinds of events in the words of the command line
+_WORDS: Final = {
+    "note": "", "compile": "", "started": "starts", "prepare": "decoding", "train": "training",
+    "validate": "validating", "evaluate": "evaluating", "store": "writing results",
+}  # fmt: skip
+
+
 class _Lines:
     """Listener of `train`: a line on stderr at most every ten seconds per kind of progress."""
 
@@ -52,7 +59,7 @@ class _Lines:
         if event.kind in FREQUENT and now - self._times.get(event.kind, -10.0) < 10:
             return
         self._times[event.kind] = now
-        words = [event.kind, f"{event.done}/{event.of}" if event.of else "", event.text]
+        words = [_WORDS.get(event.kind, event.kind), f"{event.done}/{event.of}" if event.of else "", event.text]
         loss = f", loss {event.loss:.4f}" if event.loss is not None else ""
         print(f"{event.run.key}: {' '.join(filter(None, words))}{loss}", file=sys.stderr)
 
