@@ -171,12 +171,12 @@ class TestPeers:
 
 class TestBinaryLabels:
     @staticmethod
-    def said(loss: Loss, labels: Tensor, calls: int = 3) -> list[str]:
+    def said(loss: Loss, labels: Tensor, calls: int = 3, channels: int = 1) -> list[str]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             for _ in range(calls):
-                loss(torch.randn(len(labels), 1, 8, 8), labels)
-        return [str(one.message) for one in caught if "single channel" in str(one.message)]
+                loss(torch.randn(len(labels), channels, 8, 8), labels)
+        return [str(one.message) for one in caught if "binary problem" in str(one.message)]
 
     @pytest.mark.parametrize("name", LOSS_NAMES)
     def test_labels_of_0_and_255_give_one_warning(self, name: str) -> None:
@@ -184,6 +184,11 @@ class TestBinaryLabels:
         (message,) = self.said(build(name, channels=1), labels)  # type: ignore[arg-type]
         assert "got only 0 and 255 in the first batch, and 255 is ignored" in message
         assert "pass (labels > 0).long()" in message
+
+    @pytest.mark.parametrize(("channels", "warned"), [(2, 1), (3, 0)])
+    def test_two_channels_are_a_binary_problem(self, channels: int, warned: int) -> None:
+        labels = 255 * torch.randint(0, 2, (2, 8, 8), generator=torch.Generator().manual_seed(0))
+        assert len(self.said(CrossEntropy(), labels, channels=channels)) == warned
 
     @pytest.mark.parametrize("kind", [torch.uint8, torch.long])
     def test_no_warning_with_foreground_or_without_ignored_pixels(self, kind: torch.dtype) -> None:
@@ -208,7 +213,33 @@ class TestBinaryLabels:
         assert len(said) == 1
 
 
+class TestRemediesThatWork:
+    def test_logits_of_sequences(self) -> None:
+        logits, labels = torch.randn(2, 4, 9), torch.randint(0, 4, (2, 9))
+        with pytest.raises(ValueError, match=r"Fix: pass logits\[\.\.\., None\] and labels\[\.\.\., None\]$"):
+            CrossEntropy()(logits, labels)
+        expected = torch.nn.functional.cross_entropy(logits, labels)
+        torch.testing.assert_close(CrossEntropy()(logits[..., None], labels[..., None]), expected)
+
+    def test_logits_of_one_image(self) -> None:
+        logits, labels = torch.randn(4, 3, 9), torch.randint(0, 4, (3, 9))
+        with pytest.raises(ValueError, match=r"Fix: pass logits\[None\] and labels\[None\] for one image$"):
+            CrossEntropy()(logits, labels)
+        expected = torch.nn.functional.cross_entropy(logits[None], labels[None])
+        torch.testing.assert_close(CrossEntropy()(logits[None], labels[None]), expected)
+
+    def test_no_labels(self) -> None:
+        with pytest.raises(TypeError, match=r"got NoneType\. Fix: pass the labels of the images"):
+            CrossEntropy()(torch.randn(2, 4, 3, 9), None)  # type: ignore[arg-type]
+
+
 class TestIgnoreIndex:
+    @pytest.mark.parametrize("given", ["255", [255, 0], 255.0, True])
+    def test_is_one_integer(self, given: object) -> None:
+        loss, labels = CrossEntropy(ignore_index=given), torch.ones(1, 2, 2, dtype=torch.long)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"ignore_index: expected one integer or None, got .*Fix: pass an integer"):
+            loss(torch.zeros(1, 3, 2, 2), labels)
+
     def test_none_ignores_nothing(self, name: str, scene: Scene) -> None:
         labels = scene.labels(2, 4, 12, 12)
         logits = scene.logits(labels, 4).float()

@@ -105,10 +105,11 @@ def class_list_of(
 def read_classes(path: Path) -> ClassList:
     """Read ``classes.txt``: one class per line in the order of the mask values, ``name`` or ``name r g b`` (0–255).
 
-    Empty lines and lines that begin with ``#`` are skipped; names may have spaces. A line ``ignored`` (or ``void``) is
-    not a class: it assigns ignored pixels the value of its position (``ignored`` first: 0, after 11 classes: 11), or
-    the value it gives (``ignored 255``), and, with three numbers, a color (``ignored 0 0 0``, ``ignored 255 0 0 0``).
-    Lines can begin with their values (``0 background``), in the same order.
+    Empty lines, lines that begin with ``#`` and comments after a ``#`` between spaces are skipped; names may have
+    spaces. A line ``ignored`` (or ``void``) is not a class: it assigns ignored pixels the value of its position
+    (``ignored`` first: 0, after 11 classes: 11), or the value it gives (``ignored 255``), and, with three numbers, a
+    color (``ignored 0 0 0``, ``ignored 255 0 0 0``). Lines can begin with their values (``0 background``), in the same
+    order.
 
     Raises:
         DataError: the file is not UTF-8 text, or a line has another form; the message names the line.
@@ -145,7 +146,8 @@ def _without_values(lines: Sequence[str], path: Path) -> list[tuple[int, str]]:
     Raises:
         DataError: the values differ from the order of the lines.
     """
-    kept = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and line.strip()[0] != "#"]
+    numbered = ((number, re.sub(r"\s+#\s.*", "", line)) for number, line in enumerate(lines, start=1))
+    kept = [(number, line) for number, line in numbered if line.strip() and line.strip()[0] != "#"]
     matches = [re.fullmatch(r"\s*(\d+)\s*[:,;\t ]\s*(\D.*)", line) for _, line in kept]
     rows = [(int(match[1]), match[2]) for match in matches if match]
     if len(rows) < max(len(kept), 2) or len({value for value, _ in rows}) < len(rows):

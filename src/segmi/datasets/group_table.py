@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +20,19 @@ _NAMES: Final = re.compile(r"(?:image|img|photo|picture|file|sample|mask)?s?[ _]
 
 def group_column(path: Path) -> str | None:
     """Return the title of the column of a table that holds groups, None if it has none or no names of images."""
+    return _column(path, [group + _ID for group in _GROUPS])
+
+
+def split_column(path: Path) -> str | None:
+    """Return the title of the column of a table that holds splits, None if it has none or no names of images."""
+    return _column(path, [r"(?:data)?(?:split|subset|set|partition|phase)", "usage"])
+
+
+def _column(path: Path, patterns: Sequence[str]) -> str | None:
     titles = _titles(path)[0]
-    lower = [title.lower() for title in titles]
-    if not any(title and _NAMES.fullmatch(title) for title in lower):
+    if not any(title and _NAMES.fullmatch(title.lower()) for title in titles):
         return None
-    patterns = (re.compile(group + _ID) for group in _GROUPS)
-    found = (title for pattern in patterns for title in titles if pattern.fullmatch(title.lower()))
-    return next(found, None)
+    return next((title for one in patterns for title in titles if re.fullmatch(one, title.lower())), None)
 
 
 def group_names(path: Path, images: Files) -> dict[str, str]:

@@ -99,7 +99,7 @@ class Loss(nn.Module, ABC):
     def forward(self, logits: Logits, labels: Labels) -> Tensor:
         """Return the scalar loss of N×C×H×W logits and N×H×W integer labels.
 
-        For a single channel, it warns once if the first labels are 0 and the ignored value only.
+        For one or two channels, it warns once if the first labels are 0 and the ignored value only.
         """
         logits, labels = plain(logits), plain(labels)
         self._check_foreground(logits, labels)
@@ -112,7 +112,7 @@ class Loss(nn.Module, ABC):
         if self._has_seen_labels or not is_eager(logits) or not is_eager(labels):
             return
         self._has_seen_labels = True
-        if logits.ndim == 4 and logits.shape[1] == 1 and self.ignore_index is not None:
+        if logits.ndim == 4 and logits.shape[1] <= 2 and self.ignore_index is not None:
             warn_without_foreground(labels, self.ignore_index)
 
 

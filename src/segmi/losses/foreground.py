@@ -40,7 +40,7 @@ def _lacks_foreground(labels: Labels, ignore_index: int) -> torch.Tensor:
 def _warn(found: bool, ignore_index: int) -> None:
     if found:
         warnings.warn(
-            f"labels: expected 0 and 1 for a single channel, got only 0 and {ignore_index} in the first batch, and "
+            f"labels: expected 0 and 1 for a binary problem, got only 0 and {ignore_index} in the first batch, and "
             f"{ignore_index} is ignored. Fix: if {ignore_index} is the foreground, pass (labels > 0).long()",
             stacklevel=7,
         )

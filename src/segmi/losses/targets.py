@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -83,7 +84,7 @@ def check_targets(logits: Logits, labels: Labels, ignore_index: int | None) -> N
 
     Raises:
         TypeError: other objects than tensors, logits that are not floating point, labels that are not integer or are on
-            another device.
+            another device, an ``ignore_index`` that is not an integer.
         ValueError: shapes that do not match; an ``ignore_index`` of 255 that is also a class.
     """
     check_logits("logits", logits)
@@ -98,7 +99,10 @@ def check_targets(logits: Logits, labels: Labels, ignore_index: int | None) -> N
             f"labels: expected class indices of an integer type, got {labels.dtype}. Fix: use {_indices_of(labels)}"
         )
     if logits.ndim != 4 or logits.shape[1] == 0:
-        fix = "pass logits[None] and labels[None] for one image" if logits.ndim == 3 else "pass logits of images, in 2D"
+        fix = "pass logits of images, in 2D"
+        if logits.ndim == 3:
+            added = "[None]" if labels.shape == logits.shape[1:] else "[..., None]"  # N×C×L is a batch of sequences
+            fix = f"pass logits{added} and labels{added}" + (" for one image" if added == "[None]" else "")
         raise ValueError(f"logits: expected shape N×C×H×W with C ≥ 1, got {tuple(logits.shape)}. Fix: {fix}")
     expected = (logits.shape[0], *logits.shape[2:])
     if tuple(labels.shape) != expected:
@@ -110,6 +114,11 @@ def check_targets(logits: Logits, labels: Labels, ignore_index: int | None) -> N
         raise TypeError(
             f"labels: expected device {logits.device} as the logits, got {labels.device}. "
             "Fix: use labels.to(logits.device)"
+        )
+    if ignore_index is not None and (isinstance(ignore_index, bool) or not isinstance(ignore_index, Integral)):
+        raise TypeError(
+            f"ignore_index: expected one integer or None, got {ignore_index!r}. Fix: pass an integer; map several "
+            "values to one, such as labels.masked_fill(labels == 254, 255)"
         )
     if ignore_index == IGNORE_INDEX < logits.shape[1]:
         raise ValueError(
@@ -137,7 +146,9 @@ def check_logits(name: str, logits: object) -> None:
 
 def _not_a_tensor(labels: object) -> str:
     got, fix = type(labels).__name__, "torch.as_tensor(labels, device=logits.device)"
-    if isinstance(labels, Mapping) and labels:
+    if labels is None:
+        fix = "the labels of the images"
+    elif isinstance(labels, Mapping) and labels:
         got += " with the keys " + ", ".join(map(repr, labels))
         known = ("labels", "masks", "mask", "semantic")
         fix = f"labels[{next((key for key in known if key in labels), next(iter(labels)))!r}]"

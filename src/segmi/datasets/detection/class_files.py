@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -79,7 +80,8 @@ def class_rows(path: Path, *, known: bool) -> list[ClassRow]:
         except (ValueError, TypeError, RecursionError, yaml.YAMLError):
             return []
     comment = re.compile(r"#(?![0-9a-fA-F]{6}\b)")
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not comment.match(line)]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not comment.match(line.strip())]
+    lines = [re.sub(r"\s+#\s.*", "", line) for line in lines]
     if suffix in (".csv", ".tsv"):
         delimiter = max(",;\t", key=text.count)
         cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
@@ -87,7 +89,25 @@ def class_rows(path: Path, *, known: bool) -> list[ClassRow]:
         if rows := _table_rows(cells):
             return rows
         lines = [" ".join(row) for row in cells]
+    if (listed := _rows_of_one_text(" ".join(lines), len(lines))) is not None:
+        return listed
     return _numbered([row for row in map(_line_row, lines) if row is not None])
+
+
+def _rows_of_one_text(text: str, lines: int) -> list[ClassRow] | None:
+    """Return the rows of a text that is a list or dictionary, or one line of names with commas; None for others.
+
+    Example:
+        >>> _rows_of_one_text("{0: 'sky', 1: 'road'}", 1)[1][:2], _rows_of_one_text("sky, road", 1)[1].name
+        (('road', 1), 'road')
+    """
+    if text[:1] in ("[", "{"):
+        with suppress(yaml.YAMLError, TypeError, ValueError):
+            return _json_rows(yaml.safe_load(text)) or None
+    names = [name.strip() for name in re.split("[,;]", text)]
+    if lines != 1 or len(names) < 2 or not all(re.search(r"[^\W\d]", name) for name in names):
+        return None
+    return _numbered([row for row in map(_line_row, names) if row is not None])
 
 
 def _nested_rows(data: Any, depth: int = 0) -> list[ClassRow]:
@@ -141,7 +161,9 @@ def _object_row(fields: Mapping[str, Any]) -> ClassRow | None:
 
 
 def _color_of(given: Any) -> Color | None:
-    """Return a color given as three numbers, also in one text, or as ``#rrggbb``; None for anything else."""
+    """Return a color given as three numbers, also in one text, or as ``#rrggbb`` or ``#rgb``; None for others."""
+    if isinstance(given, str) and re.fullmatch(r"#[0-9a-fA-F]{3}", given.strip()):
+        given = "#" + "".join(2 * digit for digit in given.strip()[1:])
     if isinstance(given, str) and (hexadecimal := re.fullmatch(r"#([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?", given.strip())):
         return from_hex(hexadecimal[1])[0]
     if isinstance(given, str) and re.fullmatch(r"[\[(]?\s*\d+(?:[\s,;]+\d+){2,3}\s*[\])]?", given.strip()):
@@ -193,7 +215,7 @@ def _line_row(line: str) -> ClassRow | None:
         (ClassRow(name='traffic sign', value=3, color=(128, 64, 0), line='3 traffic sign'), ('null', 0))
     """
     expanded = re.sub(r"#([0-9a-fA-F]{6})\b", lambda m: " ".join(map(str, from_hex(m[1])[0])), line)
-    words = [word for word in re.split(r"[\s,:;]+", expanded) if word]
+    words = [word for word in re.split(r"[\s,:;=]+", expanded) if word]
     if not re.search(r"\d", expanded):
         header = [word.lower() for word in words[:2]] in (["name", "r"], ["class", "r"], ["label", "color"])
         return None if header else ClassRow(line.strip(" \t:,;"), line=line.strip(" \t:,;"))

@@ -106,6 +106,8 @@ def _classes_of(path: Path, inside: str) -> NamedClasses | None:
     numbered = any(row.value is not None or row.name == UNSHIFTED_NAME for row in rows)
     if name == FILE_NAME and not numbered:
         classes = read_classes(path)
+        if rows and not {row.name for row in rows} & {*classes.names}:  # names in one line, or a list of Python
+            return _named_classes(rows, inside)
         return NamedClasses(classes.names, classes.colors, classes.ignored, classes.ignored_color, inside)
     return _named_classes(rows, inside) if rows else None
 

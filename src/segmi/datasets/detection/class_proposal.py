@@ -191,7 +191,7 @@ def _of_values(
 def _of_colors(masks: MaskValues, named: NamedClasses | None, given: Sequence[Value] | None) -> ClassProposal:
     colors = [color_of(value) for value in masks.values]
     if named is not None and named.colors is not None:
-        return _of_named_colors(masks, named, named.colors)
+        return _of_named_colors(masks, named, named.colors, given)
     if masks.notes:
         _check_recurring(masks, named)
     if given is None and (published := _published_by_color(colors)) is not None:
@@ -240,19 +240,30 @@ def _published_by_color(colors: Sequence[Color]) -> ClassProposal | None:
     return ClassProposal(classes, (ignored,), ignored, (f"the colors match {title}",))
 
 
-def _of_named_colors(masks: MaskValues, named: NamedClasses, colors: Sequence[Color]) -> ClassProposal:
-    unnamed = [v for v in masks.values if color_of(v) not in colors and color_of(v) != named.ignored_color]
+def _of_named_colors(
+    masks: MaskValues, named: NamedClasses, colors: Sequence[Color], given: Sequence[Value] | None
+) -> ClassProposal:
+    listed = () if named.ignored_color is None else (named.ignored_color,)
+    ignored = listed if given is None else tuple(value for value in given if isinstance(value, tuple))
+    unnamed = [value for value in masks.values if color_of(value) not in (*colors, *ignored)]
     if unnamed:
         listing = ", ".join(" ".join(map(str, color_of(value))) for value in unnamed[:5])
         raise DataError(
             f"{named.origin}: expected a name for every color, got masks that hold also {listing}"
             f"{', …' if unnamed[5:] else ''} ({sum(map(masks.share, unnamed)):.1%} of the pixels)",
-            "add these colors to the file, or remove it to have all colors proposed",
+            f"give this color the name of a class in {named.origin}, such as `background`, instead of that of ignored "
+            "pixels"
+            if listed and [color_of(value) for value in unnamed] == [*listed]
+            else "add these colors to the file, or remove it to have all colors proposed",
         )
-    classes = tuple(LabelClass(name, (color,), color) for name, color in zip(named.names, colors, strict=True))
-    ignored = () if named.ignored_color is None else (named.ignored_color,)
-    note = f"names and colors are those in {named.origin}"
-    return ClassProposal(classes, ignored, named.ignored_color or _free_color({*colors}), (note,))
+    chosen = [(name, color) for name, color in zip(named.names, colors, strict=True) if color not in ignored]
+    classes = tuple(LabelClass(name, (color,), color) for name, color in chosen)
+    notes = [f"names and colors are those in {named.origin}"]
+    if given is None and named.ignored_color is not None:
+        share = sum(masks.share(value) for value in masks.values if color_of(value) in ignored)
+        color = " ".join(map(str, named.ignored_color))
+        notes.insert(0, f"{color} ({share:.2%} of the pixels) is ignored by {named.origin}")
+    return ClassProposal(classes, ignored, ignored[0] if ignored else _free_color({*colors}), tuple(notes))
 
 
 def _default_names(values: Iterable[int], *, binary: bool, background: bool) -> list[str]:

@@ -23,6 +23,7 @@ from segmi.datasets.detection.folder_pairs import (
 from segmi.datasets.detection.name_patterns import is_pattern, pattern_pairs
 from segmi.datasets.detection.refusals import ambiguous_folders, ambiguous_names, no_layout, without_split
 from segmi.datasets.detection.survey import Survey, classify_name
+from segmi.datasets.group_table import split_column
 from segmi.datasets.layout import image_files, read_list, stem_of
 from segmi.datasets.pair_table import EXISTING, classify_split, read_pairs, share_of_pairs
 from segmi.errors import DataError, counted
@@ -250,7 +251,8 @@ def _unread_lists(survey: Survey) -> list[str]:
     found = []
     for path in sorted([*tables, *survey.json]):
         words = classify_name(PurePosixPath(path).stem)
-        if (words.rest and words.rest[0] in ("split", "splits")) or (words.split and not words.rest):
+        named = (words.rest and words.rest[0] in ("split", "splits")) or (words.split and not words.rest)
+        if named or (path in tables and split_column(survey.root / path) is not None):
             found.append(printable(path))
     if not found:
         return []

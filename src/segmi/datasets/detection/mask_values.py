@@ -29,6 +29,7 @@ MAX_PHOTOGRAPH_SHARE: Final = 0.25
 ISOLATED_SHARE: Final = 0.25
 """A value marks no regions if more than this share of its pixels has no neighbor of the same value."""
 
+CHROMA_NOISE: Final = 64  # the channels of a gray JPEG differ by less
 GRAY: Final = 0x010101  # times a gray level: the number of its color
 
 Progress = Callable[[int, int], None]
@@ -81,6 +82,7 @@ class _FileValues(NamedTuple):
     isolated: dict[int, int]  # number of pixels of each value without a neighbor of the same value
     inside: dict[int, int]  # number of pixels of each value whose four neighbors have nearly the same value
     palette: tuple[Color, ...] | None = None
+    tinted: bool = False  # whether a lossy file has colors
     transparent: float = 0.0  # share of transparent pixels
     white_is_zero: bool = False  # whether a black and white file stores white as 0
     missing: int | None = None  # the value that a GeoTIFF declares as missing
@@ -176,7 +178,8 @@ def _values_or_error(path: Path, threshold: int | None = None) -> _FileValues | 
         return _counted("levels", levels) if two and threshold is None else error
     pixels = np.asarray(mask)
     if mask.info.get("lossy"):
-        return _counted("lossy", decode_levels(path))
+        tinted = pixels.ndim == 3 and int(np.ptp(pixels, axis=-1).max()) > CHROMA_NOISE
+        return _counted("lossy", decode_levels(path))._replace(tinted=tinted)
     kind = {"L": "numbers", "P": "palette"}.get(mask.mode, "colors")
     if kind == "colors":
         gray = has_equal_channels(pixels)
@@ -229,8 +232,10 @@ def _without_threshold(kinds: dict[str, Path], files: Sequence[_FileValues], pat
     if two is None:
         errors = [e for e in map(_decoding_error, paths) if e is not None]
         levels = [] if mixed else levels_of(inside)
-        nearest = f"or set each pixel to the nearest of its levels ({', '.join(map(str, levels))}) and save it as PNG"
-        more = nearest if 2 < len(levels) <= SMOOTHED_VALUES else None
+        tinted = any(file.tinted for file in files)
+        nearest = "color of the classes" if tinted else f"of its levels ({', '.join(map(str, levels))})"
+        several = 2 < len(levels) <= SMOOTHED_VALUES
+        more = f"or set each pixel to the nearest {nearest} and save it as PNG" if several else None
         return combined_error(f"{len(errors)} of {len(paths)} masks cannot be read", errors, more)
     path = kinds.get("lossy") or kinds["levels"]
     given = "lossy formats, whose edges are blurred" if "lossy" in kinds else f"levels up to {max(pixels)}"

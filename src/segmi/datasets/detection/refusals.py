@@ -24,7 +24,7 @@ _STACK: Final = (
 )
 
 
-def ambiguous_folders(survey: Survey, pairs: Sequence[FolderPair], splits: set[str]) -> UsageError:
+def ambiguous_folders(survey: Survey, pairs: Sequence[FolderPair], splits: set[str]) -> DataError | UsageError:
     """Return the error for several folders of masks, or of images, that fit."""
     masks = [printable(pair.masks.path) for pair in pairs]
     images = [printable(pair.images.path) for pair in pairs]
@@ -37,6 +37,8 @@ def ambiguous_folders(survey: Survey, pairs: Sequence[FolderPair], splits: set[s
             f"choose one: {choices} (if each holds one band, {_STACK})",
         )
     same_images = len({*images}) == 1
+    if not same_images and (error := _several_per_image(survey)) is not None:
+        return error
     choices = " or ".join(
         f"--masks {shlex.quote(_name_in_all_splits(survey, pair.masks.path, splits))}" for pair in pairs
     )
@@ -113,11 +115,8 @@ def no_layout(survey: Survey) -> DataError | UsageError:
             f"{root}: expected one image per mask, got {len(bands)}: {', '.join(f'*{printable(b)}' for b in bands)}",
             f"choose one: {choices} (if each holds one band, {_STACK})",
         )
-    if (example := _mask_of_an_object(survey)) is not None:
-        return DataError(
-            f"{root}: expected one mask per image, got a mask per object or class ({example})",
-            "merge the masks of each image into one file with its name, with a value per class",
-        )
+    if (error := _several_per_image(survey)) is not None:
+        return error
     if not has_masks and len(survey.images) == 1:
         return DataError(
             f"{root}: expected images and masks, got {given} and no file named like their masks",
@@ -128,6 +127,16 @@ def no_layout(survey: Survey) -> DataError | UsageError:
         f"{root}: expected images and masks with equal names, got {given}",
         "give an image and its mask the same name in images/ and masks/ (VOC, Cityscapes, SegNet and COCO's panoptic "
         "layout are read too), or list them in a table pairs.csv with the columns image and mask",
+    )
+
+
+def _several_per_image(survey: Survey) -> DataError | None:
+    """Return the error for masks of single objects or classes, None if the names show none."""
+    if (example := _mask_of_an_object(survey)) is None:
+        return None
+    return DataError(
+        f"{printable(survey.root)}: expected one mask per image, got a mask per object or class ({example})",
+        "merge the masks of each image into one file with its name, with a value per class",
     )
 
 
