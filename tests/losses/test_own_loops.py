@@ -228,6 +228,11 @@ class TestRemediesThatWork:
         expected = torch.nn.functional.cross_entropy(logits[None], labels[None])
         torch.testing.assert_close(CrossEntropy()(logits[None], labels[None]), expected)
 
+    def test_logits_after_a_loss(self) -> None:
+        logits, labels = torch.randn(2, 4, 3, 9), torch.randint(0, 4, (2, 3, 9))
+        with pytest.raises(TypeError, match=r"got tuple of 2\. Fix: pass output\[1\]"):
+            CrossEntropy()((logits.mean(), logits), labels)  # type: ignore[arg-type]
+
     def test_no_labels(self) -> None:
         with pytest.raises(TypeError, match=r"got NoneType\. Fix: pass the labels of the images"):
             CrossEntropy()(torch.randn(2, 4, 3, 9), None)  # type: ignore[arg-type]

@@ -140,7 +140,9 @@ def check_logits(name: str, logits: object) -> None:
         fix = f"pass output[{next((key for key in ('out', 'logits') if key in logits), next(iter(logits)))!r}]"
     elif isinstance(logits, list | tuple) and logits:
         got += f" of {len(logits)}"
-        fix = "pass output[0], and add the loss of auxiliary logits with a separate weight"
+        maps = [index for index, one in enumerate(logits) if isinstance(one, Tensor) and one.ndim == 4]
+        first = maps[0] if maps else 0
+        fix = f"pass output[{first}], and add the loss of auxiliary logits with a separate weight"
     raise TypeError(f"{name}: expected a tensor, got {got}. Fix: {fix}")
 
 
