@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 # The tests of faults end and stop processes by signals.
 collect_ignore = ["faults"] if sys.platform == "win32" else []
@@ -32,6 +36,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _few_threads() -> None:
     # With tiny tensors, synchronization of threads costs more than they gain.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Return a headless browser: one for all tests of a process, since Playwright's loop cannot run twice."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install 'segmi[dev]'")
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip(f"needs a browser: none of {', '.join(BROWSERS)} is installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def sixteen_bits(path: Path) -> None:
 
 def floats(path: Path) -> None:
     buffer = io.BytesIO()
-    Image.fromarray(np.ones(SIZE, dtype=np.float32)).save(buffer, "TIFF")
+    Image.fromarray(np.full(SIZE, 0.5, dtype=np.float32)).save(buffer, "TIFF")
     path.write_bytes(buffer.getvalue())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -177,39 +176,35 @@ def _responds(url: str) -> bool:
         return False
 
 
-def test_the_page_shows_the_masks_of_an_image(address, image, dataset, tmp_path):
+def test_the_page_shows_the_masks_of_an_image(chromium, address, image, dataset, tmp_path):
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    browser_file = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser_file is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_file, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        elsewhere: list[str] = []
-        page.on("request", lambda one: elsewhere.append(one.url) if not _local(one.url, address) else None)
-        page.goto(address)
-        page.locator("input[type=file]").set_input_files(str(image(size=(96, 64))), timeout=60_000)
-        api.expect(page.get_by_text("96 × 64 pixels")).to_be_visible(timeout=60_000)
-        api.expect(page.get_by_text("Mean confidence")).to_have_count(2, timeout=60_000)
-        masks = page.locator("[data-testid=stImage] img")
-        api.expect(masks).to_have_count(3, timeout=60_000)
-        colors = page.locator(".shares .swatch").evaluate_all("all => all.map(one => one.style.backgroundColor)")
-        assert len(colors) >= 2
-        assert set(colors) <= {f"rgb({', '.join(map(str, color))})" for color in dataset["palette"][:3]}
-        with page.expect_download() as download:
-            page.get_by_text("Download mask").first.click()
-        assert Path(download.value.path()).read_bytes()[:4] == b"\x89PNG"
-        overlay = masks.nth(1).get_attribute("src")
-        page.get_by_text("confidence", exact=True).click()
-        api.expect(page.get_by_text("White: 1, black: 0").first).to_be_visible(timeout=60_000)
-        assert masks.nth(1).get_attribute("src") != overlay
-        if os.environ.get("SEGMI_SCREENSHOTS"):
-            page.screenshot(path=f"{os.environ['SEGMI_SCREENSHOTS']}/app.png", full_page=True)
-        bad = tmp_path / "bad.png"
-        bad.write_bytes(b"no image at all")
-        page.locator("input[type=file]").set_input_files(str(bad))
-        api.expect(page.get_by_text("got something else")).to_be_visible(timeout=60_000)
-        browser.close()
+    context = chromium.new_context(viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
+    elsewhere: list[str] = []
+    page.on("request", lambda one: elsewhere.append(one.url) if not _local(one.url, address) else None)
+    page.goto(address)
+    page.locator("input[type=file]").set_input_files(str(image(size=(96, 64))), timeout=60_000)
+    api.expect(page.get_by_text("96 × 64 pixels")).to_be_visible(timeout=60_000)
+    api.expect(page.get_by_text("Mean confidence")).to_have_count(2, timeout=60_000)
+    masks = page.locator("[data-testid=stImage] img")
+    api.expect(masks).to_have_count(3, timeout=60_000)
+    colors = page.locator(".shares .swatch").evaluate_all("all => all.map(one => one.style.backgroundColor)")
+    assert len(colors) >= 2
+    assert set(colors) <= {f"rgb({', '.join(map(str, color))})" for color in dataset["palette"][:3]}
+    with page.expect_download() as download:
+        page.get_by_text("Download mask").first.click()
+    assert Path(download.value.path()).read_bytes()[:4] == b"\x89PNG"
+    overlay = masks.nth(1).get_attribute("src")
+    page.get_by_text("confidence", exact=True).click()
+    api.expect(page.get_by_text("White: 1, black: 0").first).to_be_visible(timeout=60_000)
+    assert masks.nth(1).get_attribute("src") != overlay
+    if os.environ.get("SEGMI_SCREENSHOTS"):
+        page.screenshot(path=f"{os.environ['SEGMI_SCREENSHOTS']}/app.png", full_page=True)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image at all")
+    page.locator("input[type=file]").set_input_files(str(bad))
+    api.expect(page.get_by_text("got something else")).to_be_visible(timeout=60_000)
+    context.close()
     assert not elsewhere
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from segmi.datasets.detection import Proposal, propose
-from segmi.errors import DataError
+from segmi.errors import DataError, UsageError
 
 CLASSES = {"sky": 0, "road": 1, "car": 2}
 COLORS = ((0, 0, 0), (255, 0, 0), (0, 0, 255))
@@ -94,6 +94,20 @@ def test_given_ignored_colors_win_over_the_list(tmp_path):
     proposal = propose(tmp_path, ignored=[])
     assert names_of(proposal) == {"background": COLORS[0], "road": COLORS[1], "car": COLORS[2]}
     assert proposal.dataset.config.ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("mask", "given", "message"),
+    [
+        (in_colors, [255], "--ignored: expected colors, as the masks have, got 255"),
+        (lambda labels: labels, [(0, 0, 0)], "--ignored: expected values, as the masks have, got 0 0 0"),
+    ],
+)
+def test_ignored_values_of_the_other_kind_are_refused(tmp_path, mask, given, message):
+    write(tmp_path, mask)
+    with pytest.raises(UsageError, match=message):
+        propose(tmp_path, ignored=given)
+    assert propose(tmp_path, ignored=[]).dataset.config.ignored == ()
 
 
 def test_colors_in_jpeg_get_no_gray_levels(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,6 @@ import pytest
 from segmi.report import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install 'segmi[test]'")
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass
@@ -45,17 +42,6 @@ class Opened:
 def width(request: pytest.FixtureRequest) -> int:
     """Widths of a phone and of a desktop."""
     return int(request.param)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from segmi.datasets.detection.named_values import values_of_names
 from segmi.datasets.palette import VOC_PALETTE, Color, Palette, color_of, voc_color
 from segmi.datasets.published_labels import BY_COLOR, BY_VALUE
 from segmi.datasets.reader import ranges
-from segmi.errors import DataError
+from segmi.errors import DataError, UsageError
 from segmi.types import IGNORE_INDEX
 
 
@@ -44,8 +44,9 @@ def propose_classes(
 
     Raises:
         DataError: the file with names contradicts the masks.
-        UsageError: 255 can be a class or ignored.
+        UsageError: 255 can be a class or ignored, or ``ignored`` has numbers for color masks or the reverse.
     """
+    _check_ignored(masks, ignored or ())
     found = None
     if masks.colored:
         found = _of_colors(masks, named, ignored)
@@ -64,6 +65,16 @@ def propose_classes(
             else f"name an ignored value in {named.origin} as a class, if it is one, such as `foreground`",
         )
     return found
+
+
+def _check_ignored(masks: MaskValues, ignored: Sequence[Value]) -> None:
+    wrong = [str(one) if isinstance(one, int) else " ".join(map(str, one)) for one in ignored]
+    wrong = [text for text, one in zip(wrong, ignored, strict=True) if isinstance(one, int) == masks.colored]
+    if wrong:
+        kind, form = ("colors", "colors such as '0 0 0'") if masks.colored else ("values", "values such as 255")
+        raise UsageError(
+            f"--ignored: expected {kind}, as the masks have, got {', '.join(wrong)}", f"give {form}, or none"
+        )
 
 
 def _check_objects(masks: MaskValues) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from segmi.losses.base import Term
 from segmi.losses.rmi.ablations import ablation_value
 from segmi.losses.rmi.loss import RegionLoss
-from segmi.losses.rmi.rmi_config import RMIOptions, expand_options
+from segmi.losses.rmi.rmi_config import Kernel, RMIOptions, expand_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = [
@@ -186,9 +186,10 @@ class _ShuffledRegions(RegionLoss):
 
     @expand_options
     def __init__(
-        self, *, seed: int = 0, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
-    ) -> None:
-        super().__init__(ignore_index=ignore_index, **options)
+        self, *, seed: int = 0, ignore_index: int | None = IGNORE_INDEX, kernel: Kernel = "auto",
+        **options: Unpack[RMIOptions]
+    ) -> None:  # fmt: skip
+        super().__init__(ignore_index=ignore_index, kernel=kernel, **options)
         self.config = replace(self.config, seed=seed)
 
 
@@ -290,9 +291,10 @@ class RegionMatchedBound(RegionLoss):
 
     @expand_options
     def __init__(
-        self, *, target: float, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
-    ) -> None:
-        super().__init__(ignore_index=ignore_index, **options)
+        self, *, target: float, ignore_index: int | None = IGNORE_INDEX, kernel: Kernel = "auto",
+        **options: Unpack[RMIOptions]
+    ) -> None:  # fmt: skip
+        super().__init__(ignore_index=ignore_index, kernel=kernel, **options)
         self.target = _number(target)
 
     def term(self, logits: Logits, labels: Labels) -> Term:
