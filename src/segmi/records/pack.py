@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,12 +16,12 @@ from segmi.errors import DataError, Diverged, UsageError
 from segmi.records.atomic import atomic_folder, atomic_write
 from segmi.records.run_folder import TRIAL_MARK, RunFolder, find_runs
 from segmi.records.serialization import write_record
+from segmi.records.study_records import read_plan, write_plan
 
 _FILES: Final = (
     "config.yaml", "environment.json", "origin.json", "precision.json", "metrics.csv", "usage.json", "crashes.json",
 )  # fmt: skip
 _FOLDERS: Final = ("confusion", "details")
-_OF_STUDY: Final = ("plan.json", "*/*/selection.json")
 
 
 class PackedRun(NamedTuple):
@@ -59,7 +60,10 @@ def pack_runs(runs: str | Path, output: str | Path) -> list[PackedRun]:
         if run.state() == "failed" and (failure := run.failure() or {}).get("type") == Diverged.__name__:
             _pack_failure(run, failure, RunFolder.of(target, run.key))
     for study in dict.fromkeys(run.path.parents[2] for run in folders):
-        for path in (path for pattern in _OF_STUDY for path in study.glob(pattern)):
+        if (plan := read_plan(study)) is not None:
+            words = [Path(word).name if Path(word).is_absolute() else word for word in (plan.command or "").split(" ")]
+            write_plan(target / study.name, replace(plan, command=" ".join(words) or None))  # no paths of one machine
+        for path in study.glob("*/*/selection.json"):
             atomic_write(target / study.name / path.relative_to(study), path.read_bytes())
     for run in find_runs(target, trials=True):
         if _is_replaced(run):
