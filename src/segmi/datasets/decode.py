@@ -107,11 +107,13 @@ def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:
     if whole and values.min() >= 0 and values.max() <= 255:
         return Image.fromarray(values.astype(np.uint8))
     negative = np.unique(values[values < 0])
+    probabilities = not whole and values.min() >= 0 and values.max() <= 1
+    remedy = "save `mask > 0.5` as" if probabilities else "give every class one value below 256 and save the mask as"
     missing = f", with 255 instead of {negative[0]:g} for pixels without a class" if len(negative) == 1 else ""
     raise DataError(
         f"{printable(path)}: expected a mask of values from 0 to 255, got {_depth(image)}"
         f"{'' if whole else ' fractions,'} values from {values.min():g} to {values.max():g}",
-        f"give every class one value below 256 and save the mask as an 8-bit grayscale PNG{missing}",
+        f"{remedy} an 8-bit grayscale PNG{missing}",
     )
 
 

@@ -128,7 +128,7 @@ class ImageFormat:
             if max(self.bands) > count:
                 raise DataError(
                     f"{file}: expected at least {max(self.bands)} bands, got {count}",
-                    "correct `bands` in segmi.toml, or replace the file",
+                    "replace the file; or, for a dataset, correct `bands` in segmi.toml",
                 )
             return pixels[..., [number - 1 for number in self.bands]]
         if bands.alpha is not None:
@@ -138,7 +138,7 @@ class ImageFormat:
         if count != 3:
             raise DataError(
                 f"{file}: expected an RGB or gray image, got {count} bands",
-                f"describe the folder with `segmi data init`, and set `bands` in segmi.toml, such as [1, …, {count}]",
+                f"replace the file; for a dataset, run `segmi data init` and set `bands` in segmi.toml: [1, …, {count}]",
             )
         return pixels
 

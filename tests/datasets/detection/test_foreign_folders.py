@@ -347,7 +347,9 @@ def test_whole_floats_are_values_and_negative_ones_are_named(tmp_path):
     with pytest.raises(DataError, match=r"values from -1 to 1(.|\n)*with 255 instead of -1 for pixels without a class"):
         propose(root)
     root = masks_of(tmp_path / "c", lambda path, _: tifffile.imwrite(path, drawn().astype(np.float32) / 3))
-    with pytest.raises(DataError, match=r"float fractions, values from 0 to 0\.66"):
+    with pytest.raises(
+        DataError, match=r"float fractions, values from 0 to 0\.66(.|\n)*save `mask > 0\.5` as an 8-bit"
+    ):
         propose(root)
 
 

@@ -17,7 +17,7 @@ from segmi.datasets.image_format import RGB, ImageFormat, Orientation, ValueRang
 from segmi.datasets.image_sizes import Size
 from segmi.datasets.reader import Sample, combined_error
 from segmi.datasets.value_range import MAX_FILES, PERCENTILES, percentile_range
-from segmi.errors import DataError, SegmiError
+from segmi.errors import DataError, SegmiError, counted
 
 USUAL_CROP: Final = 224  # pixels; the largest crop of `segmi train` on a CPU
 MAX_READ: Final = 16  # evenly spaced files that are decoded to decide on alpha and orientation
@@ -119,10 +119,10 @@ def _kind(files: Sequence[_File]) -> tuple[int, np.dtype, list[str]]:
         kinds.setdefault((3 if gray_or_rgb else bands, file.header.dtype), []).append(file)
     if len(kinds) > 1:
         listing = " and ".join(
-            f"{len(of)} image{'s' if len(of) > 1 else ''} with {bands} band{'s' if bands > 1 else ''} of "
+            f"{counted(len(of), 'image')} with {counted(of[0].header.bands, 'band')} of "
             f"{describe_type(np.dtype(dtype))} "
             f"(such as {printable(of[0].image)})"
-            for (bands, dtype), of in kinds.items()
+            for (_, dtype), of in kinds.items()
         )
         raise DataError(
             f"expected images of one type and number of bands, got {listing}",
