@@ -138,7 +138,7 @@ class ImageFormat:
         if count != 3:
             raise DataError(
                 f"{file}: expected an RGB or gray image, got {count} bands",
-                f"replace the file; for a dataset, run `segmi data init` and set `bands` in segmi.toml: [1, …, {count}]",
+                f"replace the file; for a dataset, use `segmi data init` with `bands = [1, …, {count}]` in segmi.toml",
             )
         return pixels
 
