@@ -46,8 +46,8 @@ def match_folders(images: Sequence[str], masks: Sequence[str]) -> Match:
     """Return the affixes that pair most masks of one folder with images of another; the shortest on a tie.
 
     Example:
-        >>> affixes, share = match_folders(["a_rgb", "b_rgb"], ["a_gt", "b_gt"])
-        >>> affixes.image_suffix, affixes.mask_suffix, share
+        >>> match = match_folders(["a_rgb", "b_rgb"], ["a_gt", "b_gt"])
+        >>> match.affixes.image_suffix, match.affixes.mask_suffix, match.share
         ('_rgb', '_gt', 1.0)
     """
     if not images or not masks:
