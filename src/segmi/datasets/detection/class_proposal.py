@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 from segmi.datasets.custom.dataset_config import LabelClass, Value
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.detection.class_names import NamedClasses
-from segmi.datasets.detection.ignored_values import guess_ignored
+from segmi.datasets.detection.ignored_values import check_ignored, guess_ignored
 from segmi.datasets.detection.mask_values import MaskValues
 from segmi.datasets.detection.named_values import values_of_names
 from segmi.datasets.palette import VOC_PALETTE, Color, Palette, color_of, voc_color
 from segmi.datasets.published_labels import BY_COLOR, BY_VALUE
 from segmi.datasets.reader import ranges
-from segmi.errors import DataError, UsageError
+from segmi.errors import DataError
 from segmi.types import IGNORE_INDEX
 
 
@@ -46,7 +46,7 @@ def propose_classes(
         DataError: the file with names contradicts the masks.
         UsageError: 255 can be a class or ignored, or ``ignored`` has numbers for color masks or the reverse.
     """
-    _check_ignored(masks, ignored or ())
+    check_ignored(masks, ignored or ())
     found = None
     if masks.colored:
         found = _of_colors(masks, named, ignored)
@@ -65,16 +65,6 @@ def propose_classes(
             else f"name an ignored value in {named.origin} as a class, if it is one, such as `foreground`",
         )
     return found
-
-
-def _check_ignored(masks: MaskValues, ignored: Sequence[Value]) -> None:
-    wrong = [str(one) if isinstance(one, int) else " ".join(map(str, one)) for one in ignored]
-    wrong = [text for text, one in zip(wrong, ignored, strict=True) if isinstance(one, int) == masks.colored]
-    if wrong:
-        kind, form = ("colors", "colors such as '0 0 0'") if masks.colored else ("values", "values such as 255")
-        raise UsageError(
-            f"--ignored: expected {kind}, as the masks have, got {', '.join(wrong)}", f"give {form}, or none"
-        )
 
 
 def _check_objects(masks: MaskValues) -> None:

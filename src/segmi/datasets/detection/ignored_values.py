@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from segmi.datasets.custom.dataset_config import Value
 from segmi.datasets.detection.mask_values import ISOLATED_SHARE, MaskValues
 from segmi.errors import UsageError
 from segmi.types import IGNORE_INDEX
@@ -13,6 +14,17 @@ STRAY_SHARE: Final = 0.2
 """Values beside 0 and 255 are strays of a binary mask if they cover less than this share of the pixels of 255."""
 
 LARGEST_SINGLE_ID: Final = 10  # the value between 0 and 255 is a gray level, not the number of a class, above this one
+
+
+def check_ignored(masks: MaskValues, ignored: Sequence[Value]) -> None:
+    """Refuse ignored colors for masks of values, and ignored values for masks of colors."""
+    wrong = [str(one) if isinstance(one, int) else " ".join(map(str, one)) for one in ignored]
+    wrong = [text for text, one in zip(wrong, ignored, strict=True) if isinstance(one, int) == masks.colored]
+    if wrong:
+        kind, form = ("colors", "colors such as '0 0 0'") if masks.colored else ("values", "values such as 255")
+        raise UsageError(
+            f"--ignored: expected {kind}, as the masks have, got {', '.join(wrong)}", f"give {form}, or none"
+        )
 
 
 def guess_ignored(masks: MaskValues) -> tuple[list[int], list[str]]:

@@ -220,9 +220,6 @@ class RegionShuffledLabels(_ShuffledRegions):
     shuffle = "labels"
 
 
-# --- a target value
-
-
 @expand_options
 def region_matched_bound(
     logits: Logits,
