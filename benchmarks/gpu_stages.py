@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ SIZES: Final = [(8, 21, 224), (8, 19, 512), (4, 19, 1024)] if GPU else [(1, 3, 1
 ROUNDS: Final = 50 if GPU else 2
 
 
-def rounds_of(step: Callable[[], None]) -> int:
+def rounds_of(step: Callable[[], object]) -> int:
     """Return how many rounds of a step take at most 1.5 seconds, after a warm-up of it."""
     for _ in range(3 if GPU else 1):
         begin = time.perf_counter()
@@ -45,7 +45,7 @@ def rounds_of(step: Callable[[], None]) -> int:
     return max(3, min(ROUNDS, int(1.5 / (time.perf_counter() - begin)))) if GPU else ROUNDS
 
 
-def medians(steps: dict[str, Callable[[], None]]) -> dict[str, float]:
+def medians(steps: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     """Return the median milliseconds of every step; all take turns."""
     wanted, times = {name: rounds_of(step) for name, step in steps.items()}, {name: list[float]() for name in steps}
     for number in range(max(wanted.values())):
@@ -66,7 +66,7 @@ def medians(steps: dict[str, Callable[[], None]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def peak(step: Callable[[], None]) -> int:
+def peak(step: Callable[[], object]) -> int:
     """Return the peak of allocated bytes above the level before the step; 0 on the CPU."""
     if not GPU:
         return 0
@@ -125,6 +125,10 @@ def cross_entropy(labels: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda z: F.cross_entropy(z, labels, ignore_index=255)
 
 
+def on_labels(loss: Callable[..., Tensor], labels: Tensor, one_hot: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda z: loss(z, labels, one_hot)
+
+
 def compare(kind: str, size: tuple[int, int, int]) -> Iterator[str]:
     """Yield the table of one kind of labels at one size."""
     images, classes, side = size
@@ -136,9 +140,10 @@ def compare(kind: str, size: tuple[int, int, int]) -> Iterator[str]:
         wanted = [name for name in wanted if not name.startswith("rmi-pytorch")]
     every = losses.candidates(case)
     calls: dict[str, Callable[[Tensor], Tensor]] = {losses.FIRST: cross_entropy(labels)}
-    for name in (losses.OURS, *wanted):
-        calls[name] = lambda z, call=every[name]: call(z, labels, one_hot)  # type: ignore[misc]
-    steps: dict[str, Callable[[], None]] = {name: partial(differentiate, call, logits) for name, call in calls.items()}  # type: ignore[misc]
+    calls |= {name: on_labels(every[name], labels, one_hot) for name in (losses.OURS, *wanted)}
+    steps: dict[str, Callable[[], object]] = {
+        name: partial(differentiate, call, logits) for name, call in calls.items()
+    }
     if GPU:
         for name in (losses.FIRST, losses.OURS):
             with suppress(RuntimeError):
@@ -165,7 +170,7 @@ def compare(kind: str, size: tuple[int, int, int]) -> Iterator[str]:
         yield from profile(steps[losses.OURS])
 
 
-def profile(step: Callable[[], None]) -> Iterator[str]:
+def profile(step: Callable[[], object]) -> Iterator[str]:
     """Yield the kernels that take the most time in three steps."""
     kinds = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=kinds) as found:
@@ -266,7 +271,7 @@ def evaluation_stage() -> Iterator[str]:
     data = evaluation.Data(*(maps.to(DEVICE) for maps in evaluation.data_of(case)))
     steps = {name: partial(call, data, case.classes) for name, call in evaluation.CANDIDATES.items()}
     scores = {name: float(step()) for name, step in steps.items()}
-    times = medians(steps)  # type: ignore[arg-type]
+    times = medians(steps)
     yield f"{case.images} predictions of {case.side}², {case.classes} classes, on the device.\n"
     yield from ["| scoring | ms | × segmi | mean IoU |", "|---|---:|---:|---:|"]
     for name, value in times.items():

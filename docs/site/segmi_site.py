@@ -30,7 +30,7 @@ class NameLinks(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         """Replace the literals of a page."""
         here = self.env.docname
-        objects = self.env.domains["py"].objects  # type: ignore[attr-defined]
+        objects = self.env.domains.python_domain.objects
         by_name = {name.rpartition(".")[2]: name for name in objects}
         for literal in list(self.document.findall(nodes.literal)):
             name = literal.astext().removesuffix("()")
