@@ -1,6 +1,8 @@
 """Build the wheel and the sdist, check their contents, and use them in a new environment; run by ``make smoke``.
 
 The environment gets the core, then the extra ``train``, then ``all``; each stage runs what its user would run first.
+PyTorch and the CUDA libraries, 5 GB of disk and most of the time of an installation, are links to the packages of the
+running environment.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import venv
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +62,17 @@ def run(*command: str | Path, folder: Path, expected: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def link_pytorch(packages: Path) -> None:
+    """Link PyTorch and the CUDA libraries of the running environment, so that pip finds them installed."""
+    for found in distributions():
+        if re.match(r"(torch|torchvision|triton|nvidia-.*|cuda-.*)$", found.metadata["Name"].lower()):
+            # Without the folders outside of site-packages, which contain programs that nothing here runs.
+            for top in {path.parts[0] for path in found.files or ()} - {"..", "__pycache__"}:
+                link = packages / top
+                if not link.exists():
+                    link.symlink_to(Path(str(found.locate_file(top))).resolve())
+
+
 def check_contents(wheel: Path, sdist: Path) -> None:
     """Check that files other than modules are in both, and that the wheel contains nothing but the package."""
     with zipfile.ZipFile(wheel) as archive:
@@ -90,6 +104,10 @@ def smoke(work: Path) -> None:
 
     with stage("core: the example of the README"):
         venv.create(work / "env", with_pip=True)
+        if os.name != "nt":  # links need administrator rights on Windows, and PyTorch has no CUDA libraries there
+            link_pytorch(
+                Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=work).strip())
+            )
         install("")
         example = re.search(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
         assert example is not None
@@ -125,3 +143,4 @@ if __name__ == "__main__":
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     smoke(target)
+    shutil.rmtree(target)
