@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from answer_records import Answer, Tested
-from answer_tables import INTERVAL, points, title, versus
+from answer_tables import INTERVAL, MEAN, interval, points, title, versus
 from scipy import stats
 
 from segmi.errors import DataError
@@ -44,15 +44,16 @@ def secondary_table(answer: Answer, *, means: bool) -> Table:
         for columns in zip(*groups, strict=True):
             values = [column.mean() for column in columns if column.size] if means else columns[0]
             difference = describe_differences(values)
-            numbers += map(points, (difference.mean, *(difference.interval or (None, None))))
-        rows.append(Row((versus(runs, one), title(runs, one.dataset)), tuple(numbers)))
-    columns = ("difference", "from", "to")
+            numbers += [points(difference.mean), interval(*(difference.interval or (None, None)))]
+        rows.append(Row((versus(runs, one), *(() if means else (title(runs, one.dataset),))), tuple(numbers)))
+    columns = ("difference", INTERVAL)
     groups = (("boundary IoU", columns), ("small objects", columns), ("mean accuracy", columns))
     notes = (
-        f"In points, with {INTERVAL}s; secondary outcomes without test or claim. boundary IoU: within 2 % of the image "
+        "In points; secondary outcomes without test or claim. boundary IoU: within 2 % of the image "
         "diagonal from an outline. small objects: mean IoU of connected regions below 32² pixels.",
     )
-    return Table("Secondary outcomes.", ("comparison", "dataset"), groups, rows, notes)
+    labels = ("comparison",) if means else ("comparison", "dataset")
+    return Table(f"Secondary outcomes{f', {MEAN}' if means else ''}.", labels, groups, rows, notes)
 
 
 def scores_of(runs: StudyRuns, dataset: str, method: str) -> dict[int, float]:
@@ -152,7 +153,7 @@ def cost_table(answer: Answer, studies: Sequence[tuple[str, int | None]]) -> Tab
         rows.append(Row((study,), tuple(Cell(text, is_text=True) for text in entries)))
     notes = (
         "time: processes from their start to the end of the evaluation, added up over runs, which may have run at the "
-        "same time. energy: measured, or (about) an assumed "
+        "same time and beside other work. energy: measured, or (about) an assumed "
         f"{WATTS} W per busy core on machines without energy counters.",
     )
     return Table("Cost.", ("study",), (("", ("runs", "trials", "time", "energy")),), rows, notes)

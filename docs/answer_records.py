@@ -82,15 +82,16 @@ class Answer:
         return self._runs([self.registry["rivals"], self.registry["primary"]])
 
     def progress(self) -> dict[str, tuple[int, int]]:
-        """Return the number of finished and of registered runs by study."""
-        numbers = {}
+        """Return the number of finished and of registered runs by study; a run of two studies counts in the first."""
+        numbers, counted = {}, set()
         for part, runs in (("primary", self.primary), ("rivals", self.rivals), ("repeated", self.repeated)):
             path = self.folder / self.registry[part]
             if not path.is_file():
                 continue
             plan = registered_plan(path)
-            own = [runs.key(*key[1:]) for key in plan.grid()]
+            own = [runs.key(*key[1:]) for key in plan.grid() if part == "repeated" or key[1:] not in counted]
             numbers[plan.study] = (sum(key in runs.results for key in own), len(own))
+            counted |= {key[1:] for key in own}
         return numbers
 
     @cached_property

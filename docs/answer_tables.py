@@ -49,6 +49,12 @@ def points(value: float | None, *, sign: bool = True) -> Cell:
     return Cell() if missing else Cell(value=100 * value, digits=2, signed=sign)
 
 
+def interval(low: float | None, high: float | None) -> Cell:
+    """Return an interval of fractions as text, in points."""
+    ends = (points(low).shown, points(high).shown)
+    return Cell(f"{ends[0]} to {ends[1]}", is_text=True) if all(ends) else Cell()
+
+
 def title(runs: StudyRuns, dataset: str) -> str:
     """Return the name of a dataset in tables."""
     return runs.title(dataset) if dataset else MEAN
@@ -57,37 +63,41 @@ def title(runs: StudyRuns, dataset: str) -> str:
 def cells(one: Tested) -> tuple[Cell, ...]:
     """Return the numbers of a comparison: difference, interval, tests, detectable difference and conclusion."""
     difference = one.difference
-    low, high = difference.interval or (None, None)
     done = f"{one.done} of {one.planned}" + (f", {one.diverged} diverged" if one.diverged else "")
-    limits = difference.improvement_interval or (None, None)
+    improvement = f"{difference.improvement:.2f}" if difference.improvement is not None else Cell().text
+    if difference.improvement_interval:
+        improvement += " ({:.2f} to {:.2f})".format(*difference.improvement_interval)
     return (
-        Cell(done, is_text=True), *map(points, (difference.mean, low, high)), p_cell(one.p_holm),
-        *(Cell(value=value, digits=2) for value in (difference.improvement, *limits)), p_cell(difference.p_equivalent),
+        Cell(done, is_text=True), points(difference.mean), interval(*(difference.interval or (None, None))),
+        p_cell(one.p_holm), Cell(improvement, is_text=True), p_cell(difference.p_equivalent),
         points(one.detectable, sign=False), verdict_cell(one.conclusion),
     )  # fmt: skip
 
 
-GROUPS = (
-    ("", ("pairs", "difference")), (INTERVAL, ("from", "to")), ("", ("Holm's p",)),
-    ("P(improvement)", ("estimate", "from", "to")), ("", ("equivalent, p", "detectable", "conclusion")),
+COLUMNS = (
+    "pairs", "difference", INTERVAL, "Holm's p", "P(improvement)", "equivalent, p", "detectable", "conclusion",
 )  # fmt: skip
 
 
 def primary_table(runs: StudyRuns, tests: Sequence[Tested], family: str) -> Table:
     """Return the numbers of a family of comparisons, named ``family`` in the notes."""
-    rows = [Row((versus(runs, one), title(runs, one.dataset)), cells(one)) for one in tests]
+    means = not any(one.dataset for one in tests)
+    rows = [Row((versus(runs, one), *(() if means else (title(runs, one.dataset),))), cells(one)) for one in tests]
     known = [f"{one.key} {100 * one.tau:.2f}" for one in tests if one.tau is not None]
     tau = f"Standard deviation of the true differences between datasets (tau), in points: {', '.join(known)}."
     notes = (
         "In points of mIoU (hundredths). pairs: pairs of runs with equal seeds, or datasets with all pairs, that are "
         "finished, of those planned. Rows with missing runs are preliminary and have no conclusion.",
         f"Holm's p: t test, adjusted over {family}. Missing comparisons count with p = 1. "
-        "P(improvement): for another seed; in a mean, for the expected difference on another dataset.",
+        f"P(improvement), with {INTERVAL}: for another seed; in a mean, for the expected difference on another "
+        "dataset.",
         "equivalent, p: two one-sided tests of a difference within ± 1 point, not adjusted. detectable: smallest true "
         "difference that a repetition finds with 80 % probability after adjustment.",
         *([tau] if known else []),
     )
-    return Table(f"Differences in {PRIMARY}.", ("comparison", "dataset"), GROUPS, rows, notes)
+    heading = f"Differences in {PRIMARY}" + (f", {MEAN}." if means else ".")
+    labels = ("comparison",) if means else ("comparison", "dataset")
+    return Table(heading, labels, (("", COLUMNS),), rows, notes)
 
 
 def matrix(runs: StudyRuns, tests: Sequence[Tested]) -> Table:
@@ -173,14 +183,14 @@ def ladder(answer: Answer, key: str, entries: Sequence[Reading]) -> Table:
         own, base = one.to_primary, one.to_baseline
         numbers = []
         for test in (own, base):
-            low, high = test.difference.interval or (None, None)
-            numbers += [*map(points, (test.difference.mean, low, high)), p_cell(test.p_holm)]
+            limits = interval(*(test.difference.interval or (None, None)))
+            numbers += [points(test.difference.mean), limits, p_cell(test.p_holm)]
         labels = (title(runs, own.dataset), runs.plan.methods[one.rival], one.removed)
         done = min(own.done, base.done)
         cells = (Cell(f"{done} of {own.planned}", is_text=True), *numbers, p_cell(own.difference.p_equivalent))
         rows.append(Row(labels, (*cells, Cell(one.text, is_text=True, bold=one.text.endswith("needed")))))
     method = runs.plan.methods[answer.registry["questions"][key]["method"]]
-    columns = ("difference", "from", "to", "Holm's p")
+    columns = ("difference", INTERVAL, "Holm's p")
     groups = (("", ("seeds",)), (f"{method} − rival:", columns), ("rival − its baseline:", columns),
               ("", ("equivalent, p", "the gain needs it")))  # fmt: skip
     heading = f"{key}: {answer.registry['questions'][key]['text']}"
@@ -195,7 +205,7 @@ def plain_table(answer: Answer, key: str) -> Table:
         pairs = [pair for pair in question["pairs"] if set(pair) <= set(runs.plan.methods)]
         for one in answer.family(runs, [(key, dataset, *pair) for pair in pairs]):
             rows.append(Row((versus(runs, one), title(runs, dataset)), cells(one)))
-    return Table(f"{key}: {question['text']}", ("comparison", "dataset"), GROUPS, rows)
+    return Table(f"{key}: {question['text']}", ("comparison", "dataset"), (("", COLUMNS),), rows)
 
 
 def claims_table(answer: Answer, published: Any) -> Table:
@@ -236,14 +246,14 @@ def defects_table(runs: StudyRuns) -> Table:
     """Return the cost of each departure of the paper's code, each compared with its own baseline."""
     rows = []
     for one in compare(runs):
-        low, high = one.difference.interval or (None, None)
         mean = one.difference.mean if one.difference.n else None
         planned = len(runs.plan.seeds)
         verdict = one.verdict if one.difference.n == planned else "preliminary"
         label = f"{runs.plan.methods[one.pairing.method]} − {runs.plan.methods[one.pairing.baseline]}"
-        numbers = (Cell(f"{one.difference.n} of {planned}", is_text=True), *map(points, (mean, low, high)))
+        limits = interval(*(one.difference.interval or (None, None)))
+        numbers = (Cell(f"{one.difference.n} of {planned}", is_text=True), points(mean), limits)
         rows.append(
             Row((label, title(runs, one.pairing.dataset)), (*numbers, p_cell(one.p_holm), verdict_cell(verdict)))
         )
-    groups = (("", ("seeds", "difference")), (INTERVAL, ("from", "to")), ("", ("Holm's p", "verdict")))
+    groups = (("", ("seeds", "difference", INTERVAL, "Holm's p", "verdict")),)
     return Table("Cost of each departure of the paper's code.", ("comparison", "dataset"), groups, rows)
