@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -133,13 +133,11 @@ def correlation_table(answer: Answer) -> Table | None:
     return Table("Q4, Q7: which measure of information ranks the runs?", ("dataset", "measure"), groups, rows, notes)
 
 
-def cost_table(answer: Answer, studies: Sequence[tuple[str, int | None]]) -> Table:
+def cost_table(answer: Answer, studies: Mapping[str, int]) -> Table:
     """Return runs, time and energy by study, from the usage that the runs recorded."""
     rows = []
-    for study, planned in studies:
+    for study, planned in studies.items():
         results = list(answer.finished_runs(study))
-        if not results and planned is None:
-            continue
         usages = [result.get("usage") or {} for _, result in results]
         seconds = sum(float(usage.get("seconds") or 0) for usage in usages)
         joules = [usage.get("processor_joules") for usage in usages]
@@ -148,8 +146,7 @@ def cost_table(answer: Answer, studies: Sequence[tuple[str, int | None]]) -> Tab
         assumed = sum(WATTS * t * float(u.get("seconds") or 0) for t, u in zip(threads, usages, strict=True))
         trials = sum("+trial" in run.key.method for run, _ in results)
         energy = f"{measured / 3.6e6:.2f} kWh" if measured else f"about {assumed / 3.6e6:.2f} kWh"
-        done = f"{len(results) - trials}" + (f" of {planned}" if planned else "")
-        entries = (done, str(trials), duration(seconds), energy)
+        entries = (f"{len(results) - trials} of {planned}", str(trials), duration(seconds), energy)
         rows.append(Row((study,), tuple(Cell(text, is_text=True) for text in entries)))
     notes = (
         "time: processes from their start to the end of the evaluation, added up over runs, which may have run at the "

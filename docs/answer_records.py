@@ -77,6 +77,11 @@ class Answer:
         return self._runs([self.registry["repeated"]])
 
     @cached_property
+    def defects(self) -> StudyRuns:
+        """Runs of the departures of the paper's code."""
+        return self._runs([self.registry["defects"]])
+
+    @cached_property
     def rivals(self) -> StudyRuns:
         """Runs of the rival explanations, and of the primary methods on the same datasets and seeds."""
         return self._runs([self.registry["rivals"], self.registry["primary"]])
@@ -84,12 +89,9 @@ class Answer:
     def progress(self) -> dict[str, tuple[int, int]]:
         """Return the number of finished and of registered runs by study; a run of two studies counts in the first."""
         numbers, counted = {}, set()
-        for part, runs in (("primary", self.primary), ("rivals", self.rivals), ("repeated", self.repeated)):
-            path = self.folder / self.registry[part]
-            if not path.is_file():
-                continue
-            plan = registered_plan(path)
-            own = [runs.key(*key[1:]) for key in plan.grid() if part == "repeated" or key[1:] not in counted]
+        for part in ("primary", "rivals", "repeated", "defects"):
+            runs, plan = getattr(self, part), registered_plan(self.folder / self.registry[part])
+            own = [runs.key(*key[1:]) for key in plan.grid() if part != "rivals" or key[1:] not in counted]
             numbers[plan.study] = (sum(key in runs.results for key in own), len(own))
             counted |= {key[1:] for key in own}
         return numbers
@@ -103,6 +105,15 @@ class Answer:
     def repeated_tests(self) -> list[Tested]:
         """The same on the other network."""
         return self.family(self.repeated, self._primary_cells(self.repeated))
+
+    @cached_property
+    def defects_tests(self) -> list[Tested]:
+        """Every departure of the paper's code against its baseline: one family."""
+        runs = self.defects
+        pairs = {method: runs.plan.compared_with(method) for method in runs.plan.methods}
+        return self.family(
+            runs, [(method, d, method, other) for method, other in pairs.items() if other for d in runs.plan.datasets]
+        )
 
     @cached_property
     def means(self) -> list[Tested]:
@@ -145,11 +156,8 @@ class Answer:
         return adjusted(means)
 
     def _runs(self, sources: Sequence[str]) -> StudyRuns:
-        """Return the runs of the first study and of the methods of the others, each from the first that has it.
-
-        Studies without a file are not registered yet.
-        """
-        plans = [registered_plan(self.folder / source) for source in sources if (self.folder / source).is_file()]
+        """Return the runs of the first study and of the methods of the others, each from the first that has it."""
+        plans = [registered_plan(self.folder / source) for source in sources]
         methods = {name: label for plan in reversed(plans) for name, label in plan.methods.items()}
         plan = replace(plans[0], methods=methods)
         runs, states, results = {}, {}, {}

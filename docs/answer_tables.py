@@ -14,7 +14,7 @@ from segmi.report.forest_figure import forest_figure
 from segmi.report.statistics_tables import p_cell, verdict_cell
 from segmi.report.summary import Statement, Summary
 from segmi.report.table import Cell, Row, Table
-from segmi.statistics import LEVEL, PRIMARY, StudyRuns, compare
+from segmi.statistics import LEVEL, PRIMARY, StudyRuns
 
 MEAN = "mean over datasets"
 INTERVAL = f"{100 * (1 - LEVEL):g} % interval"
@@ -240,20 +240,3 @@ def claim_text(cases: Sequence[Tested], expected: str) -> str:
         return f"preliminary: {numbers}"
     word = "held" if held and not against else "did not hold" if against and not held else "mixed"
     return f"{word if held or against else 'not decided'}: {numbers}"
-
-
-def defects_table(runs: StudyRuns) -> Table:
-    """Return the cost of each departure of the paper's code, each compared with its own baseline."""
-    rows = []
-    for one in compare(runs):
-        mean = one.difference.mean if one.difference.n else None
-        planned = len(runs.plan.seeds)
-        verdict = one.verdict if one.difference.n == planned else "preliminary"
-        label = f"{runs.plan.methods[one.pairing.method]} − {runs.plan.methods[one.pairing.baseline]}"
-        limits = interval(*(one.difference.interval or (None, None)))
-        numbers = (Cell(f"{one.difference.n} of {planned}", is_text=True), points(mean), limits)
-        rows.append(
-            Row((label, title(runs, one.pairing.dataset)), (*numbers, p_cell(one.p_holm), verdict_cell(verdict)))
-        )
-    groups = (("", ("seeds", "difference", INTERVAL, "Holm's p", "verdict")),)
-    return Table("Cost of each departure of the paper's code.", ("comparison", "dataset"), groups, rows)

@@ -15,7 +15,6 @@ from answer_records import Answer, Tested
 from answer_tables import (
     Reading,
     claims_table,
-    defects_table,
     forest,
     ladder,
     ladder_matrix,
@@ -29,7 +28,7 @@ from answer_text import limits, recommendation, sentences
 from segmi.records import atomic_write
 from segmi.report.table import markdown
 from segmi.report.table1 import PAPER
-from segmi.statistics import StudyRuns, collect
+from segmi.statistics import StudyRuns
 
 DOCS = Path(__file__).resolve().parent
 REGISTRY = DOCS / "answer" / "comparisons.yaml"
@@ -78,7 +77,8 @@ def _page(answer: Answer, entries: Sequence[Reading], figure: str) -> str:
         "## The claims of the paper", markdown(claims_table(answer, PAPER)),
         "With the network of the paper, a U-Net from scratch:",
         markdown(matrix(answer.repeated, answer.repeated_tests)),
-        *_defects(answer),
+        "Departures of the code of the paper from its text, each alone and compared with the same model without it:",
+        markdown(matrix(answer.defects, answer.defects_tests)),
         "## Diagnostics", markdown(correlation_matrix(correlations)) if correlations else "No finished runs yet.",
         markdown(secondary_table(answer, means=True)),
         "## What cannot be concluded", "\n".join(f"- {item}" for item in limits(answer, entries)),
@@ -92,6 +92,7 @@ def _tables(answer: Answer, entries: Sequence[Reading]) -> str:
         _TABLES_HEAD, "## Primary comparisons", _family(answer.primary, answer.primary_tests),
         "## Scores", markdown(scores_table(answer)),
         "## Primary comparisons with a U-Net", _family(answer.repeated, answer.repeated_tests),
+        "## Departures of the code of the paper", _family(answer.defects, answer.defects_tests),
         "## Rival explanations", "Holm's p is adjusted over the comparisons of a question on a dataset.",
         *(markdown(ladder(answer, key, entries)) for key in answer.registry["questions"]),
         "## Further questions", *(markdown(plain_table(answer, key)) for key in answer.registry["plain"]),
@@ -116,16 +117,9 @@ def _answer(answer: Answer, entries: Sequence[Reading]) -> list[str]:
     return [note if missing else "", numbered, f"**Recommended loss.** {recommendation(answer)}"]
 
 
-def _defects(answer: Answer) -> list[str]:
-    name = answer.registry["defects"]
-    found = [study for study in collect(answer.records) if study.plan.study == name] if answer.records.is_dir() else []
-    return [markdown(defects_table(study)) for study in found]
-
-
 def _cost(answer: Answer) -> list[str]:
-    planned: list[tuple[str, int | None]] = [(name, number) for name, (_, number) in answer.progress().items()]
-    planned += [(answer.registry["defects"], None)]
-    used = machines(answer, [name for name, _ in planned])
+    planned = {name: number for name, (_, number) in answer.progress().items()}
+    used = machines(answer, list(planned))
     return [markdown(cost_table(answer, planned)), f"Machines: {'; '.join(used)}." if used else ""]
 
 
