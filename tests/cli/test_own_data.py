@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,24 @@ def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "| mIoU | 0." in card
     assert "| loss | rmi\\_loss |" in card
     assert (tmp_path / "shared" / "config.yaml").is_file()
+
+
+def test_train_prints_the_next_commands(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "init", str(photos)]) == 0
+    train = ["train", str(photos), *SMALL, "-o", str(tmp_path / "runs")]
+    capsys.readouterr()
+    assert main([*train, "--loss", "dice"]) == 0
+    *_, predict, evaluate, app = capsys.readouterr().out.removesuffix("\n").split("\n")
+    output = shlex.quote(str(tmp_path / "runs"))
+    assert predict == f"next: segmi predict {output} IMAGES --output masks --overlay"
+    assert evaluate == f"      segmi evaluate {output} --data {shlex.quote(str(photos))}"
+    assert app == f"      segmi app {output}"
+    assert main([*shlex.split(evaluate)[1:], "--json"]) == 0
+
+    assert main([*train, "--loss", "cross_entropy"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    bundle = lines[-4].removeprefix("bundle: ")
+    assert shlex.split(lines[-3])[:4] == ["next:", "segmi", "predict", bundle]  # there are two in the folder
 
 
 def test_in_a_study_file(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,6 +173,11 @@ def test_read_only_data(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["train", "--data", "street-scenes", "-o", "my runs"],
+            "output folder: expected a name of letters, digits, '-', '_' and '.' that starts with a letter or digit, "
+            "got 'my runs'\n  Fix: use another name, such as my-runs",
+        ),
         (["train"], "expected a folder of images and masks, got none\n  Fix: segmi train FOLDER"),
         (["train", "{photos}"], "has no segmi.toml\n  Fix: write it: segmi data init"),
         (["train", "./nowhere"], "expected a folder, got nowhere, which does not exist"),

@@ -178,10 +178,10 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
 def test_train_reports_the_time_of_each_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "-o", str(tmp_path / "mine"), "--profile"]) == 0
     captured = capsys.readouterr()
-    assert re.fullmatch(r"2 steps in \d+\.\d s, without the first step of this call", captured.out.splitlines()[-11])
-    assert captured.out.splitlines()[-10].split("  ")[-1] == "ms per step"
-    assert re.fullmatch(r"forward +\d+\.\d\d +\d+\.\d% +\d+\.\d", captured.out.splitlines()[-8])
-    assert [line.split()[0] for line in captured.out.splitlines()[-9:]] == [
+    assert re.fullmatch(r"2 steps in \d+\.\d s, without the first step of this call", captured.out.splitlines()[-14])
+    assert captured.out.splitlines()[-13].split("  ")[-1] == "ms per step"
+    assert re.fullmatch(r"forward +\d+\.\d\d +\d+\.\d% +\d+\.\d", captured.out.splitlines()[-11])
+    assert [line.split()[0] for line in captured.out.splitlines()[-12:-3]] == [
         "data", "forward", "objective", "backward", "optimizer", "validation", "checkpoint", "other", "bundle:",
     ]  # fmt: skip
     assert "computes in fp32" in captured.err

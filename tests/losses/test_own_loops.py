@@ -442,7 +442,7 @@ class TestMMSegmentation:
             (2, 3, 8, 9),
             torch.ones(2, 4, 5, dtype=torch.long),
             ValueError,
-            "pass torch.nn.functional.interpolate(logits",
+            "pass torch.nn.functional.interpolate(logits, labels.shape[-2:], mode='bilinear')",
         ),
         ((1, 3, 8, 9), torch.ones(8, 9, dtype=torch.long), ValueError, "pass labels[None]"),
         ((3, 8, 9), torch.ones(8, 9, dtype=torch.long), ValueError, "pass logits[None] and labels[None]"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +14,7 @@ from segmi.cli.options import AllowChanged, Cache, InitFrom
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.progress_bars import StudyProgress
 from segmi.cli.scales import scale_lines
-from segmi.errors import UsageError
+from segmi.errors import SegmiError, UsageError
 
 if TYPE_CHECKING:
     from segmi.study.single_run import TrainedNetwork
@@ -134,6 +136,10 @@ def _train(
         )  # fmt: skip
     if trained is not None:
         _print_result(trained, as_json, profile)
+        if not as_json:
+            folder = roots.of(data)
+            source = ["--data", data, *(["--root", str(folder)] if folder else [])]
+            _put_next_commands(trained, output, source if dataset == {data: {}} else ["--data", root[0]])
 
 
 def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any], list[str], list[str]]:
@@ -185,6 +191,21 @@ def _print_result(trained: TrainedNetwork, as_json: bool, profile: bool) -> None
             for row in times["parts"]
         ])  # fmt: skip
     put(f"bundle: {trained.bundle}")
+
+
+def _put_next_commands(trained: TrainedNetwork, output: Path, dataset: Sequence[str]) -> None:
+    from segmi.deploy.bundle_paths import find_bundles
+
+    try:
+        bundles = find_bundles(output)
+    except SegmiError:  # the folder contains other runs too
+        bundles = []
+    name = str(output if trained.folds or bundles == [trained.bundle] else trained.bundle)
+    commands = [["predict", name, "IMAGES", "--output", "masks", "--overlay"], ["app", name]]
+    if not trained.folds:  # every image of a cross-validation was used to train most networks of its ensemble
+        commands.insert(1, ["evaluate", name, *dataset])
+    for number, command in enumerate(commands):
+        put(f"{'     ' if number else 'next:'} {shlex.join(['segmi', *command])}")
 
 
 def _print_folds(trained: TrainedNetwork, as_json: bool) -> None:

@@ -176,7 +176,7 @@ def _matching_shape(logits: Logits, labels: Labels) -> str:
     if count == 1 and shape == tuple(size):
         return "pass labels[None]"
     if len(shape) == 3 and shape[0] == count:
-        return "pass torch.nn.functional.interpolate(logits, labels.shape[-2:]) to resize the logits"
+        return "pass torch.nn.functional.interpolate(logits, labels.shape[-2:], mode='bilinear') to resize the logits"
     return "pass the labels of the same images, with one class index per pixel"
 
 

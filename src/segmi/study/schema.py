@@ -34,8 +34,8 @@ _PLAIN = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), ser_js
 Options = dict[str, Any]
 
 
-def _folder_name(name: str) -> str:
-    # Names become folders: no separators, no hidden files, the same on every system.
+def check_folder_name(name: str) -> str:
+    """Return a name that becomes a folder on every system: no separators, no hidden files; ValueError for others."""
     if is_reserved_name(name):
         raise ValueError(f"expected a name that Windows accepts for a folder, got {name!r}. Fix: rename it")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
@@ -44,7 +44,7 @@ def _folder_name(name: str) -> str:
     return name
 
 
-FolderName = Annotated[str, AfterValidator(_folder_name)]
+FolderName = Annotated[str, AfterValidator(check_folder_name)]
 
 
 def _increasing(rungs: list[float]) -> list[float]:

@@ -22,7 +22,7 @@ from segmi.study.events import FREQUENT, StudyEvent
 from segmi.study.recipe import NETWORK, Decision, decide, measure
 from segmi.study.run import run_study
 from segmi.study.run_config import expand
-from segmi.study.schema import Study
+from segmi.study.schema import Study, check_folder_name
 from segmi.study.strict_yaml import Document, parse_value
 from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
@@ -164,10 +164,18 @@ def single_run(
         training: fields of the ``training`` section.
         settings: other fields, as ``path.to.field=value``.
         roots: folders of the datasets.
-        name: name of the study.
+        name: name of the study, and of the folder of its runs.
         seed: seed of every random choice.
         folds: number of folds. None: one run.
+
+    Raises:
+        UsageError: an invalid name or setting.
     """
+    try:
+        check_folder_name(name)
+    except ValueError as error:
+        remedy = f"use another name, such as {study_name(Path(name))}"
+        raise UsageError(f"output folder: {str(error).partition('. Fix')[0]}", remedy) from error
     given = {f"{NETWORK}{key}": value for key, value in network.items()} | ({"loss": losses} if losses else {})
     given |= {f"training.{key}": value for key, value in training.items()}
     for path, _, text in (one.partition("=") for one in settings):
