@@ -1,7 +1,9 @@
 """The device of `gpu.py`, and environment variables that other imports read; import it before them."""
 
 import os
+from collections.abc import Callable
 from typing import Final
+from unittest.mock import patch
 
 import torch
 
@@ -10,3 +12,13 @@ DEVICE: Final = "cuda" if GPU else "cpu"
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # for deterministic algorithms
 if not GPU:
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+def with_sums(kind: str, step: Callable[[], object]) -> Callable[[], object]:
+    """Return the step with this kind of sums in the Triton kernels; without this, the device determines it."""
+
+    def run() -> object:
+        with patch.dict(os.environ, SEGMI_SUMS=kind):
+            return step()
+
+    return run

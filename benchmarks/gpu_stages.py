@@ -17,19 +17,21 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 import evaluation
-from gpu_device import DEVICE, GPU
+from gpu_device import DEVICE, GPU, with_sums
 from surroundings import data_folder
 
 import losses
 import training
 from segmi.datasets import Processing, SegmentationDataset, open_dataset, training_batches
 from segmi.losses import RMILoss, region_kernel
-from segmi.losses.rmi.operators import KernelResult
+from segmi.losses.rmi.operators import KernelResult, sums_description
 from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.models import build_network
 from segmi.training.precision import ResolvedPrecision
 
 LIMITS: Final = {"objects": 1.2, "camvid": 2.0, "dense": 3.0}  # times cross-entropy
+POOLED: Final = "RMILoss, average"
+SUMS: Final = ("float64", "integer")
 RIVAL_LIMIT, MEMORY_LIMIT, STEP_LIMIT = 50, 1.3, 0.03
 SIZES: Final = [(8, 21, 224), (8, 19, 512), (4, 19, 1024)] if GPU else [(1, 3, 16)]
 ROUNDS: Final = 50 if GPU else 2
@@ -145,6 +147,8 @@ def compare(kind: str, size: tuple[int, int, int]) -> Iterator[str]:
         name: partial(differentiate, call, logits) for name, call in calls.items()
     }
     if GPU:
+        for name in (losses.OURS, POOLED):
+            steps |= {f"{name}, sums of {kind}": with_sums(kind, steps[name]) for kind in SUMS}
         for name in (losses.FIRST, losses.OURS):
             with suppress(RuntimeError):
                 steps[f"{name}, CUDA graph"] = in_graph(calls[name], logits)
@@ -190,17 +194,21 @@ def interpreted() -> Iterator[str]:
         return
     config = RMIConfig()
     logits, labels = torch.randn(1, 2, 9, 10), torch.arange(90).view(1, 9, 10) // 4 % 2
-    found = KernelResult(*cuda.forward(logits, labels, 3, True, False, config.ridge, config.absent_value, True, 255))
     expected = RMILoss(kernel="torch").terms(logits, labels)["region_mutual_information"].numerator
-    difference = float((found.terms.sum() / config.dimension - expected).abs())
-    yield f"Triton's interpreter and PyTorch differ by {difference:.1e} in the region term.\n"
-    if not difference < 1e-5:
-        raise RuntimeError(f"expected a difference of at most 1e-5, got {difference}")
+    options = (3, True, False, config.ridge, config.absent_value, True, 255)
+    for kind in SUMS:
+        found = KernelResult(*with_sums(kind, partial(cuda.forward, logits, labels, *options))())  # type: ignore[misc]
+        difference = float((found.terms.sum() / config.dimension - expected).abs())
+        yield f"Triton's interpreter with sums of {kind} and PyTorch differ by {difference:.1e} in the region term.\n"
+        if not difference < 1e-5:
+            raise RuntimeError(f"expected a difference of at most 1e-5, got {difference}")
 
 
 def loss_stage() -> Iterator[str]:
     kernel = region_kernel(torch.zeros(1, 2, 8, 8, device=DEVICE))
     yield f"`RMILoss` uses the routine `{kernel}`" + (", which agrees with PyTorch.\n" if kernel == "triton" else ".\n")
+    if GPU:
+        yield f"Its kernels sum {sums_description(torch.device(DEVICE, torch.cuda.current_device()))}.\n"
     if not GPU:
         yield from interpreted()
     for size in SIZES:

@@ -324,8 +324,15 @@ def test_same_result_of_rmi_without_reading_values(
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("options", [{}, {"variant": "corrected"}, {"ignored": "drop"}], ids=str)
-@pytest.mark.parametrize("name", ["rmi_loss", "region_mutual_information"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"variant": "corrected"}, {"ignored": "drop"}, {"pooling": "average", "stride": 2},
+        {"probability": "softmax", "pooling": "interpolation", "stride": 2, "variant": "corrected"},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["rmi_loss", "region_mutual_information", "region_log_mse", "region_permuted_pixels"])
 def test_no_gpu_synchronization_of_triton_kernels(
     monkeypatch: pytest.MonkeyPatch, no_synchronization: Any, name: str, options: dict[str, Any]
 ) -> None:

@@ -70,6 +70,7 @@ def _kernels() -> Iterator[dict[str, str]]:
 
     from segmi.losses import region_kernel
     from segmi.losses.compiled import kernel_cache, kernel_check
+    from segmi.losses.rmi.operators import sums_description
 
     yield _row("kernel", kernel_cache.VARIABLE, kernel_cache.kernel_mode())
     missing = "compiled on first use" if kernel_cache.cache_folder() else "not used: no writable cache folder"
@@ -78,6 +79,7 @@ def _kernels() -> Iterator[dict[str, str]]:
     for index in range(torch.cuda.device_count()):  # checks the Triton kernel
         logits = torch.zeros(1, 2, 8, 8, device=f"cuda:{index}")
         yield _row("kernel", f"used on cuda:{index}", region_kernel(logits))
+        yield _row("kernel", f"sums on cuda:{index}", sums_description(logits.device))
     for check in kernel_check.checked_kernels():
         reason = check["reason"]
         yield _row(

@@ -100,11 +100,23 @@ def test_compiled_cpu_kernel_agrees():
 
 
 def test_cases_find_errors_of_either_part():
-    for index in range(8):
+    assert len(CASES("torch", CPU)) == 16
+    for index in range(16):
         values, _ = kernel_with(lambda right, index=index: [v * (i != index) for i, v in enumerate(right)])
         assert difference(values, "triton", CPU) == (
             "expected a relative difference of at most 1e-05 to PyTorch, got 1.0e+00"
         )
+
+
+def test_both_kinds_of_sums_are_checked(folder, monkeypatch):
+    """The result of one is not remembered for the other."""
+    monkeypatch.setattr(dispatch, "_obstacle", lambda kernel, *_: "" if kernel == "triton" else "not on CUDA")
+    for mode, expected in (("float64", "triton"), ("integer", "torch"), ("float64", "triton")):
+        monkeypatch.setenv("SEGMI_SUMS", mode)
+        values, _ = kernel_with(shift_gradient if mode == "integer" else lambda right: right)
+        monkeypatch.setattr(dispatch, "_check_values", values)
+        assert dispatch.choose_kernel(LOGITS, RMIConfig()) == expected
+    assert {check["kernel"] for check in checked_kernels()} == {"triton (float64)", "triton (integers)"}
 
 
 @pytest.mark.parametrize(("wrong", "expected"), [(False, "triton"), (True, "torch")])

@@ -17,7 +17,7 @@ from segmi.losses import (
     region_mutual_information_plain,
     rmi_loss,
 )
-from segmi.losses.rmi.operators import region_kernel_result
+from segmi.losses.rmi.operators import region_kernel_result, sums_description, sums_integers
 from segmi.losses.rmi.rmi_config import RMIConfig
 
 Scene = Any
@@ -75,6 +75,29 @@ def test_requested_routines_agree(scene: Scene, gradient: Gradient) -> None:
         gradient(lambda z, kernel=kernel: RMILoss(kernel=kernel)(z, labels), logits) for kernel in ("torch", "numba")
     )
     torch.testing.assert_close(compiled, slow, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        ((9, 0), "float64: float64 is fast at compute capability 9.0"),
+        ((8, 9), "64-bit integers: float64 is slow at compute capability 8.9"),
+        ((10, 3), "64-bit integers: float64 is slow at compute capability 10.3"),
+    ],
+)
+def test_sums_follow_the_rate_of_float64(
+    capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert sums_description(device) == expected
+    assert sums_integers(device) == (capability != (9, 0))
+    monkeypatch.setenv("SEGMI_SUMS", "float64")
+    assert not sums_integers(device)
+    assert sums_description(device) == "float64, set by SEGMI_SUMS"
+    monkeypatch.setenv("SEGMI_SUMS", "double")
+    with pytest.raises(ValueError, match=r"SEGMI_SUMS: expected 'integer' or 'float64', got 'double'"):
+        sums_integers(device)
 
 
 # --- operators

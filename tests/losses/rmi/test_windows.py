@@ -45,5 +45,6 @@ def test_equals_unfolding(
 def test_operators_pass_opcheck() -> None:
     p, y, upstream = torch.rand(3, 5, 6), torch.rand(3, 5, 6) > 0.5, torch.rand(3, 18, 18, dtype=torch.float64)
     for whole in (torch.ones(0, dtype=torch.bool), torch.rand(3, 3, 4) > 0.5):
-        torch.library.opcheck(torch.ops.segmi.window_sums, (p, y, whole, 3))
-        torch.library.opcheck(torch.ops.segmi.window_sums_gradient, (upstream, p, y, whole, 3))
+        inputs = p, y, whole, torch.ones(0, dtype=torch.bool), 3, False
+        torch.library.opcheck(torch.ops.segmi.window_sums, inputs)
+        torch.library.opcheck(torch.ops.segmi.window_sums_gradient, (upstream, torch.rand(3, 18).double(), *inputs))

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.losses.rmi import cuda
+from segmi.losses.rmi import cuda, dispatch
+from segmi.losses.rmi.cuda.launches import CUDAResult
 from segmi.losses.rmi.maps import counted_pairs, whole_windows
 from segmi.losses.rmi.reference import region_mutual_information_plain
 from segmi.losses.rmi.rmi_config import RMIConfig
@@ -24,7 +25,7 @@ class Outcome(NamedTuple):
     value: Tensor
     pixels: Tensor
     slope: Tensor
-    result: cuda.CUDAResult
+    result: CUDAResult
 
 
 def _pixel_weights(logits: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ def _pixel_weights(logits: Tensor) -> Tensor:
     return torch.linspace(0.5, 1.5, n * c, dtype=torch.float64, device=logits.device).view(n, c)
 
 
-def _kernels(logits: Tensor, labels: Tensor, config: RMIConfig) -> Outcome:
+def _kernels(logits: Tensor, labels: Tensor, config: RMIConfig, *, integers: bool = False) -> Outcome:
     """Return the loss from the kernels, and the gradient of the loss and of weighted pixel losses."""
     targets = read_targets(logits, labels, 255)
     classes = torch.where(targets.valid, targets.classes, -1).to(torch.int16)
@@ -41,8 +42,9 @@ def _kernels(logits: Tensor, labels: Tensor, config: RMIConfig) -> Outcome:
     published = config.variant == "published"
     ridge = config.alpha if published else config.relative_ridge
     result = cuda.compute_terms(
-        logits, classes, active, radius=config.radius, published=published, ridge=ridge, pixels=True, whole=whole
-    )
+        logits, classes, active, radius=config.radius, published=published, ridge=ridge, pixels=True, whole=whole,
+        integers=integers,
+    )  # fmt: skip
     if config.class_reduction == "present":
         scale = active.double() / active.sum().clamp(min=1)
         terms = result.terms
@@ -52,7 +54,7 @@ def _kernels(logits: Tensor, labels: Tensor, config: RMIConfig) -> Outcome:
     scale = scale / config.dimension
     slope = cuda.compute_gradient(
         logits, classes, active, result.coefficients, result.offsets, scale, _pixel_weights(logits),
-        radius=config.radius, whole=whole,
+        radius=config.radius, whole=whole, integers=integers,
     )  # fmt: skip
     return Outcome((terms * scale).sum(), result.pixels, slope, result)
 
@@ -72,8 +74,16 @@ def _truth(logits: Tensor, labels: Tensor, config: RMIConfig) -> tuple[Tensor, T
     return value.detach(), pixels.detach(), slope
 
 
-def _agree(logits: Tensor, labels: Tensor, config: RMIConfig, *, within: float, absolute: float = 0.0) -> Outcome:
-    outcome = _kernels(logits, labels, config)
+def _agree(
+    logits: Tensor,
+    labels: Tensor,
+    config: RMIConfig,
+    *,
+    within: float,
+    absolute: float = 0.0,
+    integers: bool = False,
+) -> Outcome:
+    outcome = _kernels(logits, labels, config, integers=integers)
     value, pixels, slope = _truth(logits, labels, config)
     # The value is a logarithm, so its absolute error is the relative error of the determinant.
     torch.testing.assert_close(outcome.value, value, rtol=0, atol=within)
@@ -106,14 +116,80 @@ def test_float64(name: str, scene: SimpleNamespace) -> None:
     _agree(scene.logits(labels, channels).to(DEVICE), labels.to(DEVICE), RMIConfig(**options), within=1e-9)
 
 
-@pytest.mark.parametrize("contrast", [2.0, 20.0, 300.0])
-def test_float32(scene: SimpleNamespace, contrast: float) -> None:
+@pytest.mark.parametrize("integers", [False, True])
+@pytest.mark.parametrize("contrast", [0.01, 2.0, 20.0, 300.0])
+def test_float32(scene: SimpleNamespace, contrast: float, integers: bool) -> None:
     """Logits from noise to certainty, with labels whose covariances are nearly singular."""
     labels = torch.zeros(1, 10, 12, dtype=torch.long, device=DEVICE)
     labels[:, 3:7, 2:9] = 1
     logits = scene.logits(labels.cpu(), 1, contrast=contrast).float().to(DEVICE)
-    outcome = _agree(logits, labels, RMIConfig(), within=1e-6, absolute=1e-30)
+    within = 1e-6 if contrast > 1 else 1e-5  # float32 logits of nearly constant maps have few digits
+    outcome = _agree(logits, labels, RMIConfig(), within=within, absolute=1e-30, integers=integers)
     assert outcome.slope.dtype == torch.float32
+
+
+@pytest.mark.parametrize("confidence", [8.0, 15.0])
+def test_integers_keep_the_errors_of_a_confident_network(confidence: float) -> None:
+    """Rounded to 26 bits, all errors would be equal; sums of float32 are wrong by percents."""
+    labels = torch.zeros(1, 16, 18, dtype=torch.long, device=DEVICE)
+    labels[:, 3:9, 4:13] = 1
+    logits = confidence * (2.0 * labels.unsqueeze(1) - 1) + torch.linspace(0, 1, 18, device=DEVICE)
+    _agree(logits, labels, RMIConfig(), within=2e-5, integers=True)
+
+
+def test_integers_do_not_overflow() -> None:
+    """Extreme covariances in the largest sums of one thread: 32 products of 52 bits."""
+    labels = torch.zeros(1, 8, 520, dtype=torch.long, device=DEVICE)
+    labels[:, :, 260:] = 1
+    wrong = 30 * (1 - 2.0 * labels.unsqueeze(1))
+    _agree(wrong, labels, RMIConfig(radius=2, variant="corrected"), within=1e-5, absolute=1e-12, integers=True)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "average": {"pooling": "average", "stride": 2},
+    "max, corrected": {"pooling": "max", "stride": 2, "variant": "corrected"},
+    "interpolation": {"pooling": "interpolation", "stride": 2},
+    "legacy interpolation, dropped": {
+        "pooling": "interpolation", "stride": 2, "legacy_interpolation": True, "ignored": "drop",
+    },
+    "softmax": {"probability": "softmax"},
+    "softmax, average by 3, corrected": {
+        "probability": "softmax", "pooling": "average", "stride": 3, "variant": "corrected",
+    },
+    "permuted pixels": {"shuffle": "pixels", "variant": "corrected"},
+    "shuffled labels": {"shuffle": "labels"},
+    "error determinant": {"quantity": "error_determinant"},
+    "own pixel, softmax, max": {"quantity": "own_pixel", "probability": "softmax", "pooling": "max", "stride": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("integers", [False, True])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_reach_the_kernels(name: str, integers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ignored pixels, a class absent from an image, values and gradients against float64."""
+    config = RMIConfig(radius=2, **OPTIONS[name])
+    generator = torch.Generator().manual_seed(1)
+    scale = config.stride if config.stride == 3 else 2
+    labels = torch.randint(0, 2, (2, 6, 6), generator=generator).repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    labels[0, 3, 4:6] = 255
+    labels[1] = 0
+    logits = 2 * torch.randn(2, 2, *labels.shape[1:], generator=generator)
+    monkeypatch.setattr(dispatch, "kernel_obstacle", lambda kernel, logits: "")
+    monkeypatch.setenv("SEGMI_SUMS", "integer" if integers else "float64")
+    calls = []
+    for name in ("window_sums", "window_sums_gradient"):
+        kernel = getattr(cuda, name)
+        monkeypatch.setattr(cuda, name, lambda *inputs, name=name, kernel=kernel: calls.append(name) or kernel(*inputs))
+    found = []
+    for leaf, routine in ((logits.to(DEVICE), "triton"), (logits.double(), "torch")):
+        leaf.requires_grad_()
+        result = dispatch.compute_regions(leaf, labels.to(leaf.device), config, 255, routine)
+        value = dispatch.region_term(leaf, result, config).value
+        found.append((value.detach().double().cpu(), *torch.autograd.grad(value, leaf)))
+    assert calls == ["window_sums", "window_sums_gradient"]
+    (got, slope), (expected, exact) = found
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
+    assert (slope.cpu().double() - exact).norm() <= (1e-5 if integers else 2e-6) * exact.norm()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

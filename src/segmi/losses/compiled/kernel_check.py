@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _reasons: Final[dict[tuple[str, str], str]] = {}  # by kernel and device; empty if the kernel agrees
 
 
-def agrees(kernel: str, logits: Tensor, values: Values, sources: Path) -> bool:
+def agrees(kernel: str, logits: Tensor, values: Values, sources: Path, mode: str = "") -> bool:
     """Return whether a kernel agrees with PyTorch on the device of these logits; checked once per device.
 
     While a graph is traced or captured nothing can be checked, so an unchecked kernel is not used.
@@ -41,12 +41,13 @@ def agrees(kernel: str, logits: Tensor, values: Values, sources: Path) -> bool:
         logits: only the device matters.
         values: computes the cases; also called with the kernel ``torch``.
         sources: folder of the kernel's sources.
+        mode: how the kernel computes, if it can do so in several ways; each is checked.
     """
-    key = kernel, str(logits.device)
+    key = kernel + (mode and f" ({mode})"), str(logits.device)
     if key not in _reasons:
         if not is_eager(logits) or (logits.is_cuda and torch.cuda.is_current_stream_capturing()):
             return False
-        _reasons[key] = _remembered_reason(kernel, logits.device, values, sources)
+        _reasons[key] = _remembered_reason(kernel, logits.device, values, sources, key[0])
         if _reasons[key]:
             log.warning("segmi: the kernel %r is not used on %s: %s; PyTorch is used", *key, _reasons[key])
     return not _reasons[key]
@@ -59,9 +60,9 @@ def checked_kernels() -> list[dict[str, str]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def _remembered_reason(kernel: str, device: torch.device, values: Values, sources: Path) -> str:
+def _remembered_reason(kernel: str, device: torch.device, values: Values, sources: Path, shown: str) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    key = "\n".join([kernel, name, torch.__version__, version(kernel), source_digest(sources)])
+    key = "\n".join([shown, name, torch.__version__, version(kernel), source_digest(sources)])
     folder = cache_folder()
     path = folder and folder / f"check-{kernel}-{sha256(key.encode()).hexdigest()[:16]}.json"
     if path and path.exists():
@@ -70,7 +71,7 @@ def _remembered_reason(kernel: str, device: torch.device, values: Values, source
     reason = difference(values, kernel, device)
     if path:
         with suppress(OSError):
-            path.write_text(json.dumps({"kernel": kernel, "device": name, "reason": reason}) + "\n", encoding="utf-8")
+            path.write_text(json.dumps({"kernel": shown, "device": name, "reason": reason}) + "\n", encoding="utf-8")
     return reason
 
 

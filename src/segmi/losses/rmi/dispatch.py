@@ -1,7 +1,8 @@
 """Which routine computes region mutual information, and one result for all of them.
 
 - ``numba``: `segmi.losses.rmi.cpu`, compiled for the CPU;
-- ``triton``: `segmi.losses.rmi.cuda`, compiled for CUDA;
+- ``triton``: `segmi.losses.rmi.cuda`, compiled for CUDA: one pass over the logits for sigmoids without pooling, else
+  and for ablations the sums over windows of maps that PyTorch computes and differentiates;
 - ``torch``: `segmi.losses.rmi.torch`, runs everywhere and is slower.
 """
 
@@ -22,7 +23,7 @@ from segmi.losses.compiled.kernel_check import agrees
 from segmi.losses.option_checks import check_choice
 from segmi.losses.pixel.binary_cross_entropy import PixelKernel, binary_cross_entropy_term
 from segmi.losses.rmi.maps import counted_pairs, pooled_size
-from segmi.losses.rmi.operators import fused_region_sums, region_kernel_result
+from segmi.losses.rmi.operators import fused_region_sums, region_kernel_result, sums_integers
 from segmi.losses.rmi.rmi_config import Kernel, Pooling, Probability, RMIConfig, Variant
 from segmi.losses.rmi.torch import region_terms
 from segmi.losses.targets import Targets, check_targets, ignore_value, is_transformed, read_targets, upcast
@@ -67,7 +68,9 @@ def choose_kernel(logits: Logits, config: RMIConfig, kernel: Kernel = "auto") ->
             return "torch"
         if not _obstacle("numba", logits, config):
             return "numba"
-        usable = not _obstacle("triton", logits, config) and agrees("triton", logits, _check_values, _TRITON_SOURCES)
+        usable = not _obstacle("triton", logits, config) and agrees(
+            "triton", logits, _check_values, _TRITON_SOURCES, "integers" if sums_integers(logits.device) else "float64"
+        )
         return "triton" if usable else "torch"
     obstacle = _obstacle(kernel, logits, config)
     if obstacle:
@@ -78,20 +81,9 @@ def choose_kernel(logits: Logits, config: RMIConfig, kernel: Kernel = "auto") ->
 def _obstacle(kernel: Literal["numba", "triton"], logits: Logits, config: RMIConfig) -> str:
     """Return why a compiled routine cannot be used, or an empty string."""
     obstacle = kernel_obstacle(kernel, logits)
-    if obstacle:
-        return obstacle
-    if kernel == "numba":
-        autograd = config.quantity != "information"  # not available inside an operator
-        return (
-            "expected no tracing or functional transform around an ablation"
-            if autograd and not is_eager(logits)
-            else ""
-        )
-    if config.probability != "sigmoid" or config.pooling != "none":
-        return f"expected probability 'sigmoid' and pooling 'none', got {config.probability!r} and {config.pooling!r}"
-    if config.is_ablation:
-        return f"expected region mutual information, got {config.quantity!r} with shuffle {config.shuffle!r}"
-    return ""
+    if not obstacle and kernel == "numba" and config.quantity != "information" and not is_eager(logits):
+        return "expected no tracing or functional transform around an ablation"  # its autograd needs eager mode
+    return obstacle
 
 
 def _check_values(kernel: str, device: torch.device) -> list[Tensor]:
@@ -99,9 +91,9 @@ def _check_values(kernel: str, device: torch.device) -> list[Tensor]:
     generator, results = torch.Generator().manual_seed(0), list[Tensor]()
     labels = torch.randint(0, 2, (2, 6, 6), generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
     labels[1, :5, 3:7] = 255
-    for variant in get_args(Variant):
+    pooled = RMIConfig(variant="corrected", probability="softmax", pooling="average", stride=2)
+    for config in (*map(RMIConfig, (3, 3), get_args(Variant)), pooled, RMIConfig(quantity="error_determinant")):
         logits = torch.randn(2, 3, 24, 24, generator=generator).to(device).requires_grad_()
-        config = RMIConfig(variant=variant)
         result = compute_regions(
             logits, labels.to(device), config, 255, cast(Kernel, kernel), pixels=True, pixel_kernel="torch"
         )
@@ -157,10 +149,11 @@ def compute_regions(
     chosen, targets = choose_kernel(logits, config, kernel), None
     if chosen == "numba" and is_eager(logits) and not is_compiled(cpu_module(config), wait=kernel == "numba"):
         chosen = pixel_kernel = "torch"  # until the kernel is compiled
-    if chosen == "torch" or (is_transformed() and not torch.compiler.is_compiling()):
-        # the operators of the kernels have no rules for `torch.func`
+    if is_transformed() and not torch.compiler.is_compiling():
+        chosen = "torch"  # the operators of the kernels have no rules for `torch.func`
+    if chosen == "torch" or (chosen == "triton" and (config.needs_cells or config.is_ablation)):
         targets = read_targets(logits, labels, ignore_index)
-        result = _compute_with_torch(logits, targets, config)
+        result = _compute_with_torch(logits, targets, config, triton=chosen == "triton")
     else:
         one_pass = pixels and config.probability == "sigmoid"
         result = _compute_compiled(logits, labels, config, ignore_index, pixels=one_pass, grad_scale=grad_scale)
@@ -223,8 +216,8 @@ def _compute_fused(
     )
 
 
-def _compute_with_torch(logits: Logits, targets: Targets, config: RMIConfig) -> RegionResult:
-    result = region_terms(logits, targets, config)
+def _compute_with_torch(logits: Logits, targets: Targets, config: RMIConfig, *, triton: bool) -> RegionResult:
+    result = region_terms(logits, targets, config, triton=triton)
     nothing = torch.zeros((), dtype=result.terms.dtype, device=logits.device)
     return RegionResult(
         numerator=_numerator(result.terms, result.counted, config).to(upcast(logits).dtype) + targets.invalid,

@@ -76,9 +76,9 @@ def region_mutual_information(
         logits: N×C×H×W, any float type, C = 1 for a binary problem; H and W at least R after pooling.
         labels: N×H×W, any integer type.
         ignore_index: the label of ignored pixels.
-        kernel: ``numba``, compiled for the CPU once and cached on disk; ``triton``, for CUDA, sigmoid and no pooling;
-            ``torch``, PyTorch, several times slower; ``auto``, ``numba`` or ``triton`` if it can run (at most 32 bits),
-            is compiled, and on CUDA agrees with PyTorch, else ``torch``.
+        kernel: ``numba``, compiled for the CPU once and cached on disk; ``triton``, for CUDA; ``torch``,
+            PyTorch, several times slower; ``auto``, ``numba`` or ``triton`` if it can run (at most 32 bits), is
+            compiled, and on CUDA agrees with PyTorch, else ``torch``.
         options: the fields of `RMIConfig`.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.

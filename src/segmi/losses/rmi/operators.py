@@ -8,6 +8,7 @@ computes the gradient in the forward pass, with predicted scales.
 from __future__ import annotations
 
 import math
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.compiled.grad_scale import GradScale, Scales
+from segmi.losses.option_checks import check_choice
 from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.rmi.windows import SECOND_DERIVATIVE
 from segmi.losses.targets import read_targets
@@ -55,6 +57,34 @@ def region_kernel_result(
 ) -> KernelResult:
     """Return terms and pixel losses of the compiled routine of the device; differentiable once."""
     return KernelResult(*torch.ops.segmi.region_forward(logits, labels, config.text, pixels, ignore_index))
+
+
+# --- float64 on CUDA
+
+SUMS_VARIABLE: Final = "SEGMI_SUMS"
+_FAST_FLOAT64: Final = {(6, 0), (7, 0), (8, 0), (9, 0), (10, 0)}  # compute capability, 1/2 of the rate of float32
+
+
+def sums_integers(device: torch.device) -> bool:
+    """Return whether the kernels of CUDA sum integers, because float64 is slow on the device.
+
+    ``SEGMI_SUMS``, ``integer`` or ``float64``, overrides the choice.
+    """
+    forced = os.environ.get(SUMS_VARIABLE)
+    if forced:
+        check_choice(SUMS_VARIABLE, forced, ("integer", "float64"))
+        return forced == "integer"
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) not in _FAST_FLOAT64
+
+
+def sums_description(device: torch.device) -> str:
+    """Return the choice of `sums_integers` and its reason, for `segmi doctor`."""
+    kind = "64-bit integers" if sums_integers(device) else "float64"
+    if os.environ.get(SUMS_VARIABLE):
+        return f"{kind}, set by {SUMS_VARIABLE}"
+    capability = torch.cuda.get_device_capability(device)
+    speed = "fast" if capability in _FAST_FLOAT64 else "slow"
+    return f"{kind}: float64 is {speed} at compute capability {capability[0]}.{capability[1]}"
 
 
 # --- operators

@@ -44,19 +44,22 @@ class RegionTerms(NamedTuple):
     jittered: Tensor
 
 
-def region_terms(logits: Tensor, targets: Targets, config: RMIConfig) -> RegionTerms:
-    """Return the terms of all pairs; differentiable once with respect to ``logits``."""
+def region_terms(logits: Tensor, targets: Targets, config: RMIConfig, *, triton: bool = False) -> RegionTerms:
+    """Return the terms of all pairs; differentiable once with respect to ``logits``.
+
+    With ``triton``, windows are summed by `segmi.losses.rmi.cuda`, only for pairs whose label varies.
+    """
     with torch.autocast(logits.device.type, enabled=False):
         z = upcast(logits)
         if logits.device.type == "mps":  # without float64
             z, targets = z.cpu(), Targets(*(tensor.cpu() for tensor in targets))
-        result = _terms(z, targets, config)
+        result = _terms(z, targets, config, triton)
         dtype = upcast(logits).dtype
         terms, information = (values.to(dtype).to(logits.device) for values in result[:2])
         return RegionTerms(terms, information, *(values.to(logits.device) for values in result[2:]))
 
 
-def _terms(z: Tensor, targets: Targets, config: RMIConfig) -> RegionTerms:
+def _terms(z: Tensor, targets: Targets, config: RMIConfig, triton: bool) -> RegionTerms:
     channels, dropped = z.shape[1], config.ignored == "drop"
     counted = counted_pairs(targets, channels, config)
     computed, whole = counted, None
@@ -70,8 +73,9 @@ def _terms(z: Tensor, targets: Targets, config: RMIConfig) -> RegionTerms:
     if order is not None and config.shuffle == "pixels":
         p = shuffled(p, order[image])
     y = label_cells(targets, pairs, channels, config, order)
-    sums = window_sums(p, y, None if whole is None else whole[image], config.radius)
-    known = computed.flatten()[pairs][:, None, None]  # all True on the CPU
+    known = computed.flatten()[pairs]  # all True on the CPU
+    sums = window_sums(p, y, None if whole is None else whole[image], config.radius, known if triton else None)
+    known = known[:, None, None]
     # a regular matrix, with the value of a skipped pair in the variant `published`
     blank = torch.zeros_like(sums)
     if config.variant == "corrected":

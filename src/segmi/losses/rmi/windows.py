@@ -28,7 +28,9 @@ SECOND_DERIVATIVE: Final = (
 )
 
 
-def window_sums(p: Tensor, y: Tensor, whole: Tensor | None, radius: int) -> Tensor:
+def window_sums(
+    p: Tensor, y: Tensor, whole: Tensor | None, radius: int, active: Tensor | None = None
+) -> Tensor:  # fmt: skip
     """Return centered sums of products over the windows of m pairs of maps, differentiable once with respect to ``p``.
 
     Args:
@@ -36,11 +38,15 @@ def window_sums(p: Tensor, y: Tensor, whole: Tensor | None, radius: int) -> Tens
         y: m×h×w, any type.
         whole: m×h'×w' bool, the included windows by their upper left cell; None for all.
         radius: R.
+        active: m bool, the maps that the kernels of CUDA compute, without a gradient in the others; None for PyTorch.
 
     Shapes:
         the result is m×2d×2d float64, ``[[PPᵀ, PYᵀ], [YPᵀ, YYᵀ]]``: sums, not means.
     """
-    result: Tensor = _WindowSums.apply(p, y, p.new_ones(0, dtype=torch.bool) if whole is None else whole, radius)
+    none = p.new_ones(0, dtype=torch.bool)
+    result: Tensor = _WindowSums.apply(
+        p, y, none if whole is None else whole, none if active is None else active, radius, active is not None
+    )[0]
     return result
 
 
@@ -175,75 +181,91 @@ def _by_map(matrix: Tensor, radius: int) -> Tensor:
 # --- operators
 
 _LIBRARY: Final = torch.library.Library("segmi", "FRAGMENT")
-_ARGUMENTS: Final = "Tensor p, Tensor y, Tensor whole, int radius"
+_ARGUMENTS: Final = "Tensor p, Tensor y, Tensor whole, Tensor active, int radius, bool triton"
 _TAGS: Final = (torch.Tag.pt2_compliant_tag,)
-_LIBRARY.define(f"window_sums({_ARGUMENTS}) -> Tensor", tags=_TAGS)
-_LIBRARY.define(f"window_sums_gradient(Tensor upstream, {_ARGUMENTS}) -> Tensor", tags=_TAGS)
+_LIBRARY.define(f"window_sums({_ARGUMENTS}) -> (Tensor, Tensor)", tags=_TAGS)
+_LIBRARY.define(f"window_sums_gradient(Tensor upstream, Tensor means, {_ARGUMENTS}) -> Tensor", tags=_TAGS)
 
 
 @torch.library.impl(_LIBRARY, "window_sums", "CompositeExplicitAutograd")
-def _sums(p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
+def _sums(
+    p: Tensor, y: Tensor, whole: Tensor, active: Tensor, radius: int, triton: bool
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return the sums and the means of the windows, m×2d."""
+    if triton:
+        from segmi.losses.rmi import cuda
+
+        return cuda.window_sums(p, y, whole, active, radius)
     side = 2 * radius**2
     result = torch.empty(len(p), side, side, dtype=torch.float64, device=p.device)
+    means = result.new_empty(len(p), side)
     for part, unfolded, windows, number in _chunks(p, y, whole, radius):
         if windows is None:
             sums, totals = unfolded.sums(), unfolded.totals()
         else:
             sums, totals = unfolded.sums_of(windows), unfolded.totals_of(windows)
-        centered = sums - totals[:, :, None] * (totals / number)[:, None, :]
+        means[part] = totals / number
+        centered = sums - totals[:, :, None] * means[part][:, None, :]
         result[part] = _by_map(_by_map(centered, radius).mT, radius).mT
-    return result
+    return result, means
 
 
 @torch.library.impl(_LIBRARY, "window_sums_gradient", "CompositeExplicitAutograd")
-def _gradient(upstream: Tensor, p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
+def _gradient(
+    upstream: Tensor, means: Tensor, p: Tensor, y: Tensor, whole: Tensor, active: Tensor, radius: int, triton: bool
+) -> Tensor:  # fmt: skip
+    if triton:
+        from segmi.losses.rmi import cuda
+
+        return cuda.window_sums_gradient(upstream, means, p, y, whole, active, radius)
     result, d = torch.empty_like(p, memory_format=torch.contiguous_format), radius**2
-    for part, unfolded, windows, number in _chunks(p, y, whole, radius):
+    for part, unfolded, windows, _ in _chunks(p, y, whole, radius):
         slope = upstream[part].double()
         coefficients = _by_row((slope + slope.mT)[:, :d], radius).contiguous()
         if windows is None:
-            result[part] = unfolded.fold(coefficients, unfolded.totals() / number)
+            result[part] = unfolded.fold(coefficients, means[part])
         else:
-            means = unfolded.totals_of(windows) / number
-            result[part] = unfolded.fold_of(windows, whole[part], coefficients, means)
+            result[part] = unfolded.fold_of(windows, whole[part], coefficients, means[part])
     return result
 
 
 @torch.library.register_fake("segmi::window_sums", lib=_LIBRARY)
-def _(p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
-    return p.new_empty(p.shape[0], 2 * radius**2, 2 * radius**2, dtype=torch.float64)
+def _(p: Tensor, y: Tensor, whole: Tensor, active: Tensor, radius: int, triton: bool) -> tuple[Tensor, Tensor]:
+    sums = p.new_empty(p.shape[0], 2 * radius**2, 2 * radius**2, dtype=torch.float64)
+    return sums, sums.new_empty(sums.shape[:2])
 
 
 @torch.library.register_fake("segmi::window_sums_gradient", lib=_LIBRARY)
-def _(upstream: Tensor, p: Tensor, *_: Any) -> Tensor:
+def _(upstream: Tensor, means: Tensor, p: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(p, memory_format=torch.contiguous_format)
 
 
 class _WindowSums(torch.autograd.Function):
     @staticmethod
-    def forward(p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
-        sums: Tensor = torch.ops.segmi.window_sums(p, y, whole, radius)
-        return sums
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
+        results: tuple[Tensor, Tensor] = torch.ops.segmi.window_sums(*inputs)
+        return results
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        *tensors, ctx.radius = inputs
-        ctx.save_for_backward(*tensors)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        *tensors, ctx.radius, ctx.triton = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1], *tensors)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return _Gradient.apply(upstream, *ctx.saved_tensors, ctx.radius), None, None, None
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return _Gradient.apply(upstream[0], *ctx.saved_tensors, ctx.radius, ctx.triton), *[None] * 5
 
     @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
-        sums: Tensor = _WindowSums.apply(*_folded(info.batch_size, dims, inputs))
-        return sums.unflatten(0, (info.batch_size, -1)), 0
+    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
+        results = _WindowSums.apply(*_folded(info.batch_size, dims, inputs))
+        return tuple(one.unflatten(0, (info.batch_size, -1)) for one in results), (0, 0)
 
 
 class _Gradient(torch.autograd.Function):
     @staticmethod
-    def forward(upstream: Tensor, p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
-        gradient: Tensor = torch.ops.segmi.window_sums_gradient(upstream, p, y, whole, radius)
+    def forward(*inputs: Any) -> Tensor:
+        gradient: Tensor = torch.ops.segmi.window_sums_gradient(*inputs)
         return gradient
 
     @staticmethod
@@ -260,12 +282,13 @@ class _Gradient(torch.autograd.Function):
 
 
 def _folded(size: int, dims: tuple[int | None, ...], inputs: tuple[Any, ...]) -> list[Any]:
-    # tensors with the batch of a transform and the maps as their first dimension; the last input is the radius
-    *tensors, radius = inputs
+    # tensors with the batch of a transform and the maps as their first dimension; the last inputs are no tensors
+    *tensors, radius, triton = inputs
     return [
         *(
             (one.expand(size, *one.shape) if dim is None else one.movedim(dim, 0)).flatten(0, 1)
-            for one, dim in zip(tensors, dims[:-1], strict=True)
+            for one, dim in zip(tensors, dims[:-2], strict=True)
         ),
         radius,
+        triton,
     ]

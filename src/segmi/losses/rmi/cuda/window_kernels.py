@@ -2,7 +2,7 @@
 
 Every program works on one map. A block of pixels is multiplied with itself displaced by up to 8 displacements at once.
 Each program writes its partial sums, and one program adds them in a fixed order: without atomics, the result is
-deterministic. For the names of arguments see `segmi.losses.rmi.cuda.pixel_kernels`.
+deterministic. For the names of arguments see `segmi.losses.rmi.cuda.loading`.
 
 Excluded windows are those that contain an ignored pixel. They are usually few, and a block of windows without any costs
 only a look at their flags. All their products of two positions are formed window by window. One more position, at which
@@ -14,7 +14,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from segmi.losses.rmi.cuda.pixel_kernels import load_maps, map_pointers
+from segmi.losses.rmi.cuda.loading import SHARE_SCALE, load_exact, load_frame, load_maps, map_pointers, product, total
 
 
 @triton.jit
@@ -27,9 +27,19 @@ def displacement(k, R: tl.constexpr):
 
 
 @triton.jit
+def _store_totals(at, step, pp, yp, py, yy, scale, per_p, unit, count_type: tl.constexpr):
+    shares: tl.constexpr = count_type == tl.int64
+    tl.store(at, total(pp, True) / scale * per_p)
+    tl.store(at + step, total(yp, shares) / unit * per_p)
+    tl.store(at + 2 * step, total(py, shares) / scale / unit)
+    tl.store(at + 3 * step, total(yy, True) / unit / unit)
+
+
+@triton.jit
 def _products_kernel(
-    logits, classes, active, center, products, totals, C, H, W, sn, sc, sh, sw, ln, lh, lw,
-    tiles, groups, tile_pixels, R: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr,
+    maps, labels, active, frames, products, totals, C, H, W, sn, sc, sh, sw, ln, lh, lw,
+    tiles, groups, tile_pixels, R: tl.constexpr, K: tl.constexpr, SIGMOID: tl.constexpr, dtype: tl.constexpr,
+    sum_type: tl.constexpr, count_type: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Sum the products of a map with itself displaced, over a tile, or over a row or column near the border.
 
@@ -38,15 +48,16 @@ def _products_kernel(
     first R - 1 rows, the last ones, the first columns, the last ones.
     """
     M: tl.constexpr = R - 1
+    unit = SHARE_SCALE if count_type == tl.int64 else 1.0  # of a label
     program = tl.program_id(0)
     channel, group = program % C, (program // C) % groups
     slots = tiles + 4 * M
     slot, n = (program // C // groups) % slots, program // C // groups // slots
     pair = n * C + channel
     if tl.load(active + pair) != 0:
-        z_at, label_at = map_pointers(logits, classes, n, channel, sn, sc, ln)
+        z_at, label_at = map_pointers(maps, labels, n, channel, sn, sc, ln)
         class_id = tl.where(C == 1, 1, channel)
-        shift = tl.load(center + pair)
+        near, scale, shift = load_frame(frames + 3 * pair, dtype)
         edge = slot - tiles  # negative for tiles
         is_row, is_column = (edge >= 0) & (edge < 2 * M), edge >= 2 * M
         first_row = tl.where(is_row, tl.where(edge < M, edge, H - 2 * M + edge), 0)
@@ -58,45 +69,44 @@ def _products_kernel(
         k = group * K + tl.arange(0, K)
         s, t = displacement(k[:, None], R)
         known = k[:, None] < R + M * (2 * R - 1)  # the last group is padded
-        pp = tl.zeros([K, BLOCK], tl.float64)
-        yp = tl.zeros([K, BLOCK], tl.float64)
-        py = tl.zeros([K, BLOCK], tl.float64)
-        yy = tl.zeros([K, BLOCK], tl.int32)
-        p_sum = tl.zeros([BLOCK], tl.float64)
-        y_sum = tl.zeros([BLOCK], tl.int32)
+        pp = tl.zeros([K, BLOCK], sum_type)
+        yp = tl.zeros([K, BLOCK], sum_type)
+        py = tl.zeros([K, BLOCK], sum_type)
+        yy = tl.zeros([K, BLOCK], count_type)
+        p_sum = tl.zeros([BLOCK], sum_type)
+        y_sum = tl.zeros([BLOCK], count_type)
         for base in range(start, end, BLOCK):
             q = base + tl.arange(0, BLOCK)
             r, c = first_row + q // across, first_column + q % across
             inside = q < end
-            p1, y1 = load_maps(z_at, label_at, r, c, sh, sw, lh, lw, class_id, inside)
-            p1 = tl.where(inside, p1 - shift, 0.0)
-            p_sum += p1
-            y_sum += y1.to(tl.int32)
+            p1, y1 = load_maps(z_at, label_at, r, c, sh, sw, lh, lw, class_id, inside, near, scale, SIGMOID, dtype)
+            p1 = tl.where(inside, p1 - shift, 0)
+            p_sum += p1.to(sum_type)
+            y_sum += y1.to(count_type)
             row, column = r[None, :] + s, c[None, :] + t
             reached = inside[None, :] & known & (row < H) & (column >= 0) & (column < W)
-            p2, y2 = load_maps(z_at, label_at, row, column, sh, sw, lh, lw, class_id, reached)
-            p2 = tl.where(reached, p2 - shift, 0.0)
-            pp += p1[None, :] * p2
-            yp += tl.where(y1[None, :], p2, 0.0)
-            py += tl.where(y2, p1[None, :], 0.0)
-            yy += (y1[None, :] & y2).to(tl.int32)
+            p2, y2 = load_maps(
+                z_at, label_at, row, column, sh, sw, lh, lw, class_id, reached, near, scale, SIGMOID, dtype
+            )
+            p2 = tl.where(reached, p2 - shift, 0)
+            pp += product(p1[None, :], p2, sum_type)
+            yp += product(y1[None, :], p2, sum_type)
+            py += product(y2, p1[None, :], sum_type)
+            yy += product(y1[None, :], y2, count_type)
         slot_index = pair.to(tl.int64) * slots + slot
         at = products + slot_index * (4 * groups * K) + k
-        tl.store(at, tl.sum(pp, 1))
-        tl.store(at + groups * K, tl.sum(yp, 1))
-        tl.store(at + 2 * groups * K, tl.sum(py, 1))
-        tl.store(at + 3 * groups * K, tl.sum(yy, 1).to(tl.float64))
+        _store_totals(at, groups * K, pp, yp, py, yy, scale, 1 / scale, unit, count_type)
         if group == 0:
-            tl.store(totals + slot_index * 2, tl.sum(p_sum, 0))
-            tl.store(totals + slot_index * 2 + 1, tl.sum(y_sum, 0).to(tl.float64))
+            tl.store(totals + slot_index * 2, tl.sum(p_sum, 0).to(tl.float64) / scale)
+            tl.store(totals + slot_index * 2 + 1, tl.sum(y_sum, 0).to(tl.float64) / unit)
 
 
 @triton.jit
-def _over_tiles(parts, stride, tiles, k, K: tl.constexpr, T: tl.constexpr):
+def _over_tiles(parts, stride, tiles, k, K: tl.constexpr, dtype: tl.constexpr):
     """Return the sums over all tiles, K×1."""
-    every = tl.zeros([K, T], tl.float64)
-    for base in range(0, tiles, T):
-        tile = base + tl.arange(0, T)[None, :]
+    every = tl.zeros([K, dtype], tl.float64)
+    for base in range(0, tiles, dtype):
+        tile = base + tl.arange(0, dtype)[None, :]
         every += tl.load(parts + tile.to(tl.int64) * stride + k, mask=tile < tiles, other=0.0)
     return tl.sum(every, 1)[:, None]
 
@@ -109,8 +119,9 @@ def _store_both(at, i, j, value, mask, D: tl.constexpr):
 
 @triton.jit
 def _windows_kernel(
-    logits, classes, active, center, products, totals, sums, linear, C, H, W, sn, sc, sh, sw, ln, lh, lw, tiles, groups,
-    R: tl.constexpr, K: tl.constexpr, POSITIONS: tl.constexpr, T: tl.constexpr,
+    maps, labels, active, frames, products, totals, sums, linear, C, H, W, sn, sc, sh, sw, ln, lh, lw, tiles, groups,
+    R: tl.constexpr, K: tl.constexpr, POSITIONS: tl.constexpr, TILES: tl.constexpr, SIGMOID: tl.constexpr,
+    dtype: tl.constexpr,
 ):  # fmt: skip
     """Write Σ x xᵀ and Σ x over all windows x = (P, Y), for some displacements between the positions of a window.
 
@@ -122,9 +133,9 @@ def _windows_kernel(
     group, pair = tl.program_id(0) % groups, tl.program_id(0) // groups
     if tl.load(active + pair) != 0:
         n, channel = pair // C, pair % C
-        z_at, label_at = map_pointers(logits, classes, n, channel, sn, sc, ln)
+        z_at, label_at = map_pointers(maps, labels, n, channel, sn, sc, ln)
         class_id = tl.where(C == 1, 1, channel)
-        shift = tl.load(center + pair)
+        near, scale, shift = load_frame(frames + 3 * pair, dtype)
         k = group * K + tl.arange(0, K)[:, None]
         s, t = displacement(k, R)
         i = tl.arange(0, POSITIONS)[None, :]
@@ -134,10 +145,10 @@ def _windows_kernel(
         padded = groups * K  # displacements, padded to whole groups
         stride = 4 * padded
         parts = products + slot_index * stride
-        pp = tl.zeros([K, POSITIONS], tl.float64) + _over_tiles(parts, stride, tiles, k, K, T)
-        yp = tl.zeros([K, POSITIONS], tl.float64) + _over_tiles(parts + padded, stride, tiles, k, K, T)
-        py = tl.zeros([K, POSITIONS], tl.float64) + _over_tiles(parts + 2 * padded, stride, tiles, k, K, T)
-        yy = tl.zeros([K, POSITIONS], tl.float64) + _over_tiles(parts + 3 * padded, stride, tiles, k, K, T)
+        pp = tl.zeros([K, POSITIONS], tl.float64) + _over_tiles(parts, stride, tiles, k, K, TILES)
+        yp = tl.zeros([K, POSITIONS], tl.float64) + _over_tiles(parts + padded, stride, tiles, k, K, TILES)
+        py = tl.zeros([K, POSITIONS], tl.float64) + _over_tiles(parts + 2 * padded, stride, tiles, k, K, TILES)
+        yy = tl.zeros([K, POSITIONS], tl.float64) + _over_tiles(parts + 3 * padded, stride, tiles, k, K, TILES)
         for edge in range(2 * M):
             u = edge % M
             unreached = tiles + tl.where(edge < M, tl.where(u < a, u, M + u), tl.where(u < b, 2 * M + u, 3 * M + u))
@@ -149,14 +160,17 @@ def _windows_kernel(
         for corner in range(M * M):
             u, v = corner // M, corner % M
             r, c = tl.where(u < a, u, H - M + u), tl.where(v < b, v, W - M + v)
-            p1, y1 = load_maps(z_at, label_at, r, c, sh, sw, lh, lw, class_id, i < D)
+            p1, y1 = load_exact(
+                z_at, label_at, r, c, sh, sw, lh, lw, class_id, i < D, near, scale, shift, SIGMOID, dtype
+            )
             reached = mask & (r + s < H) & (c + t >= 0) & (c + t < W)
-            p2, y2 = load_maps(z_at, label_at, r + s, c + t, sh, sw, lh, lw, class_id, reached)
-            p1, p2 = p1 - shift, tl.where(reached, p2 - shift, 0.0)
-            pp += p1 * p2
-            yp += tl.where(y1, p2, 0.0)
-            py += tl.where(y2, p1, 0.0)
-            yy += (y1 & y2).to(tl.float64)
+            p2, y2 = load_exact(
+                z_at, label_at, r + s, c + t, sh, sw, lh, lw, class_id, reached, near, scale, shift, SIGMOID, dtype
+            )  # fmt: skip
+            pp += product(p1, p2, tl.float64)
+            yp += product(y1, p2, tl.float64)
+            py += product(y2, p1, tl.float64)
+            yy += product(y1, y2, tl.float64)
         j = i + s * R + t  # the second position
         at = sums + pair.to(tl.int64) * (4 * D * D)
         _store_both(at, i, j, pp, mask, D)
@@ -166,14 +180,15 @@ def _windows_kernel(
         if group == 0:
             _single_sums(
                 z_at, label_at, totals + slot_index * 2, linear + pair.to(tl.int64) * (2 * D), H, W, sh, sw, lh, lw,
-                class_id, shift, tiles, R, POSITIONS, T,
+                class_id, near, scale, shift, tiles, R, POSITIONS, TILES, SIGMOID, dtype,
             )  # fmt: skip
 
 
 @triton.jit
 def _single_sums(
     z_at, label_at, parts, linear, H, W, sh, sw, lh, lw,
-    class_id, shift, tiles, R: tl.constexpr, POSITIONS: tl.constexpr, T: tl.constexpr,
+    class_id, near, scale, shift, tiles, R: tl.constexpr, POSITIONS: tl.constexpr, TILES: tl.constexpr,
+    SIGMOID: tl.constexpr, dtype: tl.constexpr,
 ):  # fmt: skip
     """Write Σ x in the same way."""
     M: tl.constexpr = R - 1
@@ -181,7 +196,7 @@ def _single_sums(
     i = tl.arange(0, POSITIONS)[None, :]
     a, b, mask = i // R, i % R, i < D
     which = tl.arange(0, 2)[:, None]
-    result = tl.zeros([2, POSITIONS], tl.float64) + _over_tiles(parts, 2, tiles, which, 2, T)
+    result = tl.zeros([2, POSITIONS], tl.float64) + _over_tiles(parts, 2, tiles, which, 2, TILES)
     for edge in range(2 * M):
         u = edge % M
         unreached = tiles + tl.where(edge < M, tl.where(u < a, u, M + u), tl.where(u < b, 2 * M + u, 3 * M + u))
@@ -189,8 +204,8 @@ def _single_sums(
     for corner in range(M * M):
         u, v = corner // M, corner % M
         r, c = tl.where(u < a, u, H - M + u), tl.where(v < b, v, W - M + v)
-        p, y = load_maps(z_at, label_at, r, c, sh, sw, lh, lw, class_id, mask)
-        result += tl.where(which == 0, p - shift, y.to(tl.float64))
+        p, y = load_exact(z_at, label_at, r, c, sh, sw, lh, lw, class_id, mask, near, scale, shift, SIGMOID, dtype)
+        result += tl.where(which == 0, p, y.to(tl.float64))
     tl.store(linear + which * D + i, result, mask=mask)
 
 
@@ -205,37 +220,45 @@ def positions(e, R: tl.constexpr):
 
 
 @triton.jit
-def _at_position(z_at, label_at, r, c, i, sh, sw, lh, lw, class_id, shift, mask, R: tl.constexpr):
+def _at_position(
+    z_at, label_at, r, c, i, sh, sw, lh, lw, class_id, near, scale, shift, one, mask,
+    R: tl.constexpr, SIGMOID: tl.constexpr, dtype: tl.constexpr,
+):  # fmt: skip
     pixel = mask & (i < R * R)
-    p, y = load_maps(z_at, label_at, r + i // R, c + i % R, sh, sw, lh, lw, class_id, pixel)
-    return tl.where(pixel, p - shift, tl.where(mask, 1.0, 0.0)), y
+    p, y = load_maps(
+        z_at, label_at, r + i // R, c + i % R, sh, sw, lh, lw, class_id, pixel, near, scale, SIGMOID, dtype
+    )  # fmt: skip
+    return tl.where(pixel, p - shift, tl.where(mask, one, 0).to(dtype)), y
 
 
 @triton.jit
 def _dropped_kernel(
-    logits, classes, whole, active, center, products, C, H, W, sn, sc, sh, sw, ln, lh, lw,
-    slots, groups, slot_windows, R: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr,
+    maps, labels, whole, active, frames, products, C, H, W, sn, sc, sh, sw, ln, lh, lw,
+    slots, groups, slot_windows, R: tl.constexpr, K: tl.constexpr, SIGMOID: tl.constexpr, dtype: tl.constexpr,
+    sum_type: tl.constexpr, count_type: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write ``products[pair, slot, kind, e]`` over the excluded windows of a slot: P P, Y P, P Y, Y Y."""
     D: tl.constexpr = R * R + 1
+    unit = SHARE_SCALE if count_type == tl.int64 else 1.0  # of a label
+    one = SHARE_SCALE if dtype == tl.int32 else 1.0  # P of the last position, in any unit
     program = tl.program_id(0)
     channel, group = program % C, (program // C) % groups
     slot, n = (program // C // groups) % slots, program // C // groups // slots
     pair = n * C + channel
     if tl.load(active + pair) != 0:
-        z_at, label_at = map_pointers(logits, classes, n, channel, sn, sc, ln)
+        z_at, label_at = map_pointers(maps, labels, n, channel, sn, sc, ln)
         class_id = tl.where(C == 1, 1, channel)
-        shift = tl.load(center + pair)
+        near, scale, shift = load_frame(frames + 3 * pair, dtype)
         across = W - R + 1
         windows = (H - R + 1) * across
         whole_at = whole + n.to(tl.int64) * windows
         e = group * K + tl.arange(0, K)
         i, j = positions(e[:, None], R)
         known = e[:, None] < D * (D + 1) // 2
-        pp = tl.zeros([K, BLOCK], tl.float64)
-        yp = tl.zeros([K, BLOCK], tl.float64)
-        py = tl.zeros([K, BLOCK], tl.float64)
-        yy = tl.zeros([K, BLOCK], tl.int32)
+        pp = tl.zeros([K, BLOCK], sum_type)
+        yp = tl.zeros([K, BLOCK], sum_type)
+        py = tl.zeros([K, BLOCK], sum_type)
+        yy = tl.zeros([K, BLOCK], count_type)
         end = tl.minimum((slot + 1) * slot_windows, windows)
         for base in range(slot * slot_windows, end, BLOCK):
             q = base + tl.arange(0, BLOCK)
@@ -243,57 +266,17 @@ def _dropped_kernel(
             if tl.sum(excluded.to(tl.int32), 0) > 0:
                 r, c = (q // across)[None, :], (q % across)[None, :]
                 mask = excluded[None, :] & known
-                p1, y1 = _at_position(z_at, label_at, r, c, i, sh, sw, lh, lw, class_id, shift, mask, R)
-                p2, y2 = _at_position(z_at, label_at, r, c, j, sh, sw, lh, lw, class_id, shift, mask, R)
-                pp += p1 * p2
-                yp += tl.where(y1, p2, 0.0)
-                py += tl.where(y2, p1, 0.0)
-                yy += (y1 & y2).to(tl.int32)
+                p1, y1 = _at_position(
+                    z_at, label_at, r, c, i, sh, sw, lh, lw, class_id, near, scale, shift, one, mask, R, SIGMOID, dtype
+                )  # fmt: skip
+                p2, y2 = _at_position(
+                    z_at, label_at, r, c, j, sh, sw, lh, lw, class_id, near, scale, shift, one, mask, R, SIGMOID, dtype
+                )  # fmt: skip
+                pp += product(p1, p2, sum_type)
+                yp += product(y1, p2, sum_type)
+                py += product(y2, p1, sum_type)
+                yy += product(y1, y2, count_type)
         at = products + (pair.to(tl.int64) * slots + slot) * (4 * groups * K) + e
-        tl.store(at, tl.sum(pp, 1))
-        tl.store(at + groups * K, tl.sum(yp, 1))
-        tl.store(at + 2 * groups * K, tl.sum(py, 1))
-        tl.store(at + 3 * groups * K, tl.sum(yy, 1).to(tl.float64))
-
-
-@triton.jit
-def _subtract(at, i, j, value, mask, D: tl.constexpr):
-    rest = tl.load(at + i * (2 * D) + j, mask=mask, other=0.0) - value
-    tl.store(at + i * (2 * D) + j, rest, mask=mask)
-    tl.store(at + j * (2 * D) + i, rest, mask=mask)
-
-
-@triton.jit
-def _over_slots(parts, stride, slots, K: tl.constexpr):
-    result = tl.zeros([K], tl.float64)
-    for _ in range(slots):
-        result += tl.load(parts)
-        parts += stride
-    return result
-
-
-@triton.jit
-def _subtract_kernel(active, products, sums, linear, slots, groups, R: tl.constexpr, K: tl.constexpr):
-    """Subtract the products of `_dropped_kernel` from the sums over all windows."""
-    D: tl.constexpr = R * R
-    group, pair = tl.program_id(0) % groups, (tl.program_id(0) // groups).to(tl.int64)
-    if tl.load(active + pair) != 0:
-        e = group * K + tl.arange(0, K)
-        i, j = positions(e, R)
-        known = e < (D + 1) * (D + 2) // 2
-        stride = 4 * groups * K
-        parts = products + pair * slots * stride + e
-        pp = _over_slots(parts, stride, slots, K)
-        yp = _over_slots(parts + groups * K, stride, slots, K)
-        py = _over_slots(parts + 2 * groups * K, stride, slots, K)
-        yy = _over_slots(parts + 3 * groups * K, stride, slots, K)
-        at = sums + pair * (4 * D * D)
-        pixels = known & (j < D)
-        _subtract(at, i, j, pp, pixels, D)
-        _subtract(at, D + i, j, yp, pixels, D)
-        _subtract(at, i, D + j, py, pixels & (i != j), D)  # for i = j this is the product before
-        _subtract(at, D + i, D + j, yy, pixels, D)
-        single = known & (j == D) & (i < D)
-        at = linear + pair * (2 * D)
-        tl.store(at + i, tl.load(at + i, mask=single, other=0.0) - pp, mask=single)
-        tl.store(at + D + i, tl.load(at + D + i, mask=single, other=0.0) - yp, mask=single)
+        _, second = positions(e, R)
+        per_p = 1 / tl.where(second < R * R, scale, one)
+        _store_totals(at, groups * K, pp, yp, py, yy, scale, per_p, unit, count_type)
