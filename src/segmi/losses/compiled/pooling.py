@@ -26,34 +26,44 @@ class Grid(NamedTuple):
 
 
 @compiled
-def add_row(values: Any, weight: float, shift: float, total: Any) -> None:
-    """Add ``weight · (values + shift)`` to ``total``."""
-    for k in range(total.size):
-        total[k] += weight * (values[k] + shift)
+def copy(values: Any, out: Any) -> None:
+    """Copy ``values``; an assignment to a slice would need memory."""
+    for k in range(out.size):
+        out[k] = values[k]
 
 
 @compiled
-def raise_row(values: Any, r: int, total: Any, peaks: Any) -> None:
-    """Write the maximum of ``values``, of row r, and ``total``, and to ``peaks`` the row of its first maximum."""
-    for k in range(total.size):
-        larger = values[k] > total[k]
-        total[k] = values[k] if larger else total[k]
-        peaks[k] = float(r) if larger else peaks[k]
+def pool_row(grid: Any, values: Any, r: int, maximum: bool, shift: float, total: Any, peaks: Any) -> None:
+    """Add row r to ``total`` with its weight, after ``shift`` is added to ``values``; or raise the maximum.
+
+    ``peaks`` receives the row of the first maximum.
+    """
+    if maximum:
+        for k in range(total.size):
+            larger = values[k] > total[k]
+            total[k] = values[k] if larger else total[k]
+            peaks[k] = float(r) if larger else peaks[k]
+    else:
+        weight = grid.row_weights[r]
+        for k in range(total.size):
+            total[k] += weight * (values[k] + shift)
 
 
 @compiled
-def reduce_columns(grid: Any, total: Any, out: Any) -> None:
-    """Write the weighted sums over the columns of every cell."""
+def pool_columns(grid: Any, total: Any, peaks: Any, maximum: bool, out: Any, at: Any) -> None:
+    """Write the weighted sums over the columns of every cell; or the maxima and the flat indices of their pixels.
+
+    The index of a maximum is the index of its first pixel, -1 if all values are 0.
+    """
+    if total.size == out.size:  # not pooled
+        copy(total, out)
+        return
     out[:] = 0.0
-    for k in range(total.size):
-        if grid.columns[k] >= 0:
-            out[grid.columns[k]] += grid.column_weights[k] * total[k]
-
-
-@compiled
-def reduce_peaks(grid: Any, total: Any, peaks: Any, out: Any, at: Any) -> None:
-    """Write the maxima over the columns of every cell and the flat index of their first pixels, -1 if all are 0."""
-    out[:] = 0.0
+    if not maximum:
+        for k in range(total.size):
+            if grid.columns[k] >= 0:
+                out[grid.columns[k]] += grid.column_weights[k] * total[k]
+        return
     at[:] = -1
     for k in range(total.size):
         cell = grid.columns[k]
@@ -67,6 +77,16 @@ def reduce_peaks(grid: Any, total: Any, peaks: Any, out: Any, at: Any) -> None:
 
 @compiled
 def spread_columns(grid: Any, cells: Any, out: Any) -> None:
-    """Write to every pixel of a row its weight times the value of its cell; the reverse of `reduce_columns`."""
+    """Write to every pixel of a row its weight times the value of its cell; the reverse of weighted sums."""
     for k in range(out.size):
         out[k] = grid.column_weights[k] * cells[max(grid.columns[k], 0)]
+
+
+@compiled
+def spread_peaks(cells: Any, at: Any, r: int, out: Any) -> None:
+    """Write the value of every cell to its maximum, for the maxima in row r, and 0 elsewhere."""
+    out[:] = 0.0
+    for j in range(cells.size):
+        k = at[j] - r * out.size
+        if 0 <= k < out.size:
+            out[k] = cells[j]

@@ -1,4 +1,7 @@
-"""Softmax over the channels of one image in float64, row by row, and its gradient."""
+"""Softmax over the channels of one image in float64, pooled row by row, and its gradient.
+
+The probabilities of all channels of one row of pixels stay in the cache; none are stored for the whole image.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from segmi.losses.compiled.kernel_cache import source_digest
+from segmi.losses.compiled.pooling import pool_columns, pool_row, spread_columns, spread_peaks
 from segmi.losses.compiled.runtime import compiled, entry
 
 _LOG2_E: Final = 1 / math.log(2)
@@ -37,70 +41,104 @@ def _exponential(x: Any) -> Any:
 
 
 @compiled
-def softmax_row(z: Any, normalizer: Any, out: Any) -> None:
-    """Write ``out = exp(z - normalizer)``; the normalizer is infinite where the probability is to be 0."""
-    for k in range(out.size):
-        out[k] = _exponential(np.float64(z[k]) - normalizer[k])
-
-
-@compiled
 def _raise(z: Any, top: Any) -> None:
     for k in range(top.size):
         top[k] = max(top[k], np.float64(z[k]))
 
 
 @compiled
-def _add_exponentials(z: Any, top: Any, total: Any) -> None:
-    for k in range(top.size):
-        total[k] += _exponential(np.float64(z[k]) - top[k])
+def _write_exponentials(z: Any, top: Any, out: Any, total: Any) -> None:
+    for k in range(out.size):
+        out[k] = _exponential(np.float64(z[k]) - top[k])
+        total[k] += out[k]
 
 
 @compiled
-def _add_products(p: Any, gradient: Any, total: Any) -> None:
-    for k in range(total.size):
-        total[k] += p[k] * np.float64(gradient[k])
+def _multiply(factors: Any, out: Any) -> None:
+    for k in range(out.size):
+        out[k] *= factors[k]
 
 
 @compiled
-def _multiply(p: Any, total: Any, gradient: Any) -> None:
+def _softmax_row(logits: Any, r: int, valid: Any, p: Any, top: Any, total: Any) -> None:
+    """Write the probabilities (C×W) of row r, 0 in ignored pixels."""
+    top[:] = -np.inf
+    total[:] = 0.0
+    for c in range(len(p)):
+        _raise(logits[c, r], top)
+    for c in range(len(p)):
+        _write_exponentials(logits[c, r], top, p[c], total)
     for k in range(total.size):
-        gradient[k] = np.float32(p[k] * (np.float64(gradient[k]) - total[k]))
+        total[k] = 1.0 / total[k] if valid[r, k] else 0.0
+    for c in range(len(p)):
+        _multiply(total, p[c])
+
+
+@compiled
+def _add_products(p: Any, slope: Any, total: Any) -> None:
+    for k in range(total.size):
+        total[k] += p[k] * slope[k]
+
+
+@compiled
+def _add_gradient(p: Any, slope: Any, total: Any, weight: float, out: Any) -> None:
+    for k in range(out.size):
+        out[k] += np.float32(weight * p[k] * (slope[k] - total[k]))
 
 
 def _entries(digest: str) -> Any:
     @entry
-    def write_normalizers(logits: Any, begin: int, end: int, out: Any) -> None:
-        """Write ``log Σ_c exp(z_c)`` of the rows begin … end - 1 of C×H×W logits."""
+    def pool_softmax(
+        logits: Any, valid: Any, channels: Any, grid: Any, maximum: bool, shift: float, begin: int, end: int, out: Any,
+        at: Any,
+    ) -> None:  # fmt: skip
+        """Write the probabilities of ``channels`` in the rows begin … end - 1 of the grid, and where maxima are."""
         _ = digest
-        top, total = np.empty(logits.shape[2]), np.empty(logits.shape[2])
-        for r in range(begin, end):
-            top[:] = -np.inf
-            total[:] = 0.0
-            for c in range(len(logits)):
-                _raise(logits[c, r], top)
-            for c in range(len(logits)):
-                _add_exponentials(logits[c, r], top, total)
-            for k in range(len(top)):
-                out[r, k] = top[k] + math.log(total[k])
+        height, width = valid.shape
+        p, totals = np.empty((len(logits), width)), np.empty((len(logits), width))
+        peaks, top, total = np.empty((len(logits), width)), np.empty(width), np.empty(width)
+        for r in range(height):
+            i = grid.rows[r]
+            if not begin <= i < end:
+                continue
+            if r == 0 or grid.rows[r - 1] != i:
+                totals[:] = 0.0
+            _softmax_row(logits, r, valid, p, top, total)
+            last = r + 1 == height or grid.rows[r + 1] != i  # pixel row of this row of cells
+            for c in channels:
+                pool_row(grid, p[c], r, maximum, shift, totals[c], peaks[c])
+                if last:
+                    pool_columns(grid, totals[c], peaks[c], maximum, out[c, i], at[c, i if maximum else 0])
 
     @entry
-    def softmax_backward(logits: Any, normalizers: Any, channels: Any, begin: int, end: int, gradients: Any) -> None:
-        """Turn gradients with respect to probabilities into gradients with respect to logits, in place.
+    def softmax_backward(
+        logits: Any, valid: Any, channels: Any, grid: Any, maximum: bool, begin: int, end: int, slopes: Any, at: Any,
+        out: Any,
+    ) -> None:  # fmt: skip
+        """Add the gradient with respect to the logits, from the ``slopes`` with respect to the pooled probabilities.
 
-        Only ``channels`` have a gradient that is not 0.
+        Only ``channels`` have slopes that are not 0.
         """
         _ = digest
-        p, total = np.empty(logits.shape[2]), np.empty(logits.shape[2])
-        for r in range(begin, end):
+        height, width = valid.shape
+        p, slope = np.empty((len(logits), width)), np.zeros((len(logits), width))
+        top, total = np.empty(width), np.empty(width)
+        for r in range(height):
+            i = grid.rows[r]
+            if not begin <= i < end:
+                continue
+            _softmax_row(logits, r, valid, p, top, total)
             total[:] = 0.0
             for c in channels:
-                softmax_row(logits[c, r], normalizers[r], p)
-                _add_products(p, gradients[c, r], total)
-            for c in range(len(logits)):
-                softmax_row(logits[c, r], normalizers[r], p)
-                _multiply(p, total, gradients[c, r])
+                if maximum:
+                    spread_peaks(slopes[c, i], at[c, i], r, slope[c])
+                elif r == 0 or grid.rows[r - 1] != i:
+                    spread_columns(grid, slopes[c, i], slope[c])
+                _add_products(p[c], slope[c], total)
+            for c in range(len(p)):
+                _add_gradient(p[c], slope[c], total, grid.row_weights[r], out[c, r])
 
-    return write_normalizers, softmax_backward
+    return pool_softmax, softmax_backward
 
 
-write_normalizers, softmax_backward = _entries(source_digest(Path(__file__).parent))
+pool_softmax, softmax_backward = _entries(source_digest(Path(__file__).parent))

@@ -155,7 +155,7 @@ def compute_regions(
         targets = read_targets(logits, labels, ignore_index)
         result = _compute_with_torch(logits, targets, config, triton=chosen == "triton")
     else:
-        one_pass = pixels and config.probability == "sigmoid"
+        one_pass = pixels and (config.probability == "sigmoid" or chosen == "numba")
         result = _compute_compiled(logits, labels, config, ignore_index, pixels=one_pass, grad_scale=grad_scale)
         if one_pass:
             return result

@@ -66,25 +66,23 @@ def forward(
         logits: N×C×H×W, float32.
         labels: N×H×W, any integer type.
         config: see `RMIConfig`.
-        pixels: whether to compute the pixel losses; not for a softmax.
+        pixels: whether to compute the pixel losses.
         ignore_index: the label of ignored pixels.
         predict: returns the scales of the gradient for the number of valid pixels and of the pairs whose label varies,
-            if they are known in advance; the gradient of region mutual information of a sigmoid is then computed in the
-            same pass.
+            if they are known in advance; the gradient of region mutual information is then computed in the same pass.
     """
     n, c = logits.shape[:2]
     d, closed_form = config.dimension, config.quantity == "information"
     z, images = as_array(logits), _read(labels, ignore_index, max(c, 2), config)
-    cells = _cells(z, labels, ignore_index, config)
-    windows = np.array([image.windows for image in images]) if cells is None else cells.whole.sum((1, 2))
+    cells = _cells(z, labels, ignore_index, images, config)
+    windows = np.array([image.windows for image in images])
     losses, terms, information = np.empty((n, c)), np.empty((n, c)), np.zeros((n, c))
     counted, flags = np.zeros((n, c), bool), np.zeros((n, c, 2), np.int64)  # flags: jittered, NaN
     coefficients, offsets = np.empty((n, c, d, 2 * d)), np.empty((n, c, d))
     sums = np.empty((0 if closed_form else n, c, 2 * d, 2 * d + 1))
     varying = _candidates(images, c, windows, config)  # N×C bool
     valid = sum(int(image.pixels[1:].sum()) for image in images)  # slot 0 has the ignored pixels
-    fused = closed_form and config.probability == "sigmoid" and predict
-    scales = predict(valid, int(varying.sum())) if predict and fused else None
+    scales = predict(valid, int(varying.sum())) if predict and closed_form else None
     gradients = new_maps(logits.shape if scales else (n, 1, 0, 0))
     factors: Any = (scales.term, np.float32(scales.pixel)) if scales else (0.0, np.float32(0))
     options = config.radius, config.variant == "published", config.ridge, skipped_value(config), pixels
@@ -100,7 +98,10 @@ def forward(
 
             _forward_cells(*inputs, cells, *options, scales is not None, *factors, *results)
 
+    _pool_softmax(z, labels, ignore_index, varying, cells)
     parallel_for(run, portions(varying))
+    if scales:
+        _softmax_backward(z, labels, ignore_index, varying, cells, gradients)
     result = CPUResult(
         pixels=torch.from_numpy(losses),
         terms=torch.from_numpy(terms),
@@ -129,7 +130,7 @@ def backward(
     """
     c = logits.shape[1]
     z, images = as_array(logits), _read(labels, ignore_index, max(c, 2), config)
-    cells = _cells(z, labels, ignore_index, config)
+    cells = _cells(z, labels, ignore_index, images, config)
     term_scales, pixel_scales = as_array(term_scale.double()), as_array(pixel_scale.double())
     varying = (as_array(counted) | moves_absent_classes(config)) & (term_scales != 0)
     weights, out = (as_array(coefficients), as_array(offsets), term_scales, pixel_scales), new_maps(logits.shape)
@@ -144,14 +145,9 @@ def backward(
 
             _backward_cells(*inputs, cells, config.radius, *weights, out)
 
+    _pool_softmax(z, labels, ignore_index, varying, cells)
     parallel_for(run, portions(varying))
-    if cells is not None and config.probability == "softmax":
-        from segmi.losses.compiled.softmax import softmax_backward
-
-        channels = [np.flatnonzero(row) for row in varying]
-        _by_strips(
-            z, lambda n, begin, end: softmax_backward(z[n], cells.normalizers[n], channels[n], begin, end, out[n])
-        )
+    _softmax_backward(z, labels, ignore_index, varying, cells, out)
     return torch.from_numpy(out)
 
 
@@ -163,35 +159,72 @@ def compile_entries(probability: Probability = "sigmoid") -> None:
     backward(logits, labels, result.counted, result.coefficients, result.offsets, scale, scale, config, 255)
 
 
-def _by_strips(z: np.ndarray, run: Callable[[int, int, int], None], rows: int = 64) -> None:
-    """Call ``run`` with an image and the first and last row of a strip, for all strips."""
-    starts = range(0, z.shape[2], rows)
-    strips = [(n, begin, min(begin + rows, z.shape[2])) for n in range(len(z)) for begin in starts]
-    parallel_for(lambda strip: run(*strip), strips)
+def _pool_softmax(z: np.ndarray, labels: Tensor, ignore_index: int, varying: np.ndarray, cells: Cells | None) -> None:
+    """Write the pooled probabilities of the ``varying`` pairs if they are those of a softmax."""
+    if cells is not None and cells.softmax.size:
+        from segmi.losses.compiled.softmax import pool_softmax
+
+        valid, channels = as_array(labels != ignore_index), [np.flatnonzero(row) for row in varying]
+
+        def run(strip: tuple[int, int, int]) -> None:
+            n, begin, end = strip
+            maps = cells.softmax[n], cells.at[n]
+            pool_softmax(z[n], valid[n], channels[n], cells.grid, cells.maximum, cells.shift, begin, end, *maps)
+
+        parallel_for(run, _strips(cells))
 
 
-def _cells(z: np.ndarray, labels: Tensor, ignore_index: int, config: RMIConfig) -> Cells | None:
-    """Return how maps become maps on the feature grid, or None if they are the probability of a sigmoid."""
+def _softmax_backward(
+    z: np.ndarray, labels: Tensor, ignore_index: int, varying: np.ndarray, cells: Cells | None, out: np.ndarray
+) -> None:
+    """Add the gradient with respect to the logits of a softmax, from that by its pooled probabilities."""
+    if cells is not None and cells.softmax.size:
+        from segmi.losses.compiled.softmax import softmax_backward
+
+        valid, channels = as_array(labels != ignore_index), [np.flatnonzero(row) for row in varying]
+
+        def run(strip: tuple[int, int, int]) -> None:
+            n, begin, end = strip
+            maps = cells.softmax[n], cells.at[n], out[n]
+            softmax_backward(z[n], valid[n], channels[n], cells.grid, cells.maximum, begin, end, *maps)
+
+        parallel_for(run, _strips(cells))
+
+
+def _strips(cells: Cells, rows: int = 16) -> list[tuple[int, int, int]]:
+    """Return image, first and last row of strips of the feature grid."""
+    images, _, height, _ = cells.softmax.shape
+    return [(n, begin, min(begin + rows, height)) for n in range(images) for begin in range(0, height, rows)]
+
+
+def _cells(
+    z: np.ndarray, labels: Tensor, ignore_index: int, images: list[ImageRuns], config: RMIConfig
+) -> Cells | None:
+    """Return how maps become maps on the feature grid, or None if they are the probability of a sigmoid.
+
+    The windows of the ``images`` are replaced by the windows of the feature grid.
+    """
     if not config.needs_cells:
         return None
     from segmi.losses.compiled.pooling import Grid
-    from segmi.losses.compiled.softmax import write_normalizers
     from segmi.losses.rmi.cpu.cells import Cells
 
-    n, _, height, width = z.shape
+    n, c, height, width = z.shape
     index = labels.long()
     valid = index != ignore_index
     targets = Targets(index.masked_fill(~valid, 0), valid, torch.zeros(()))
+    h, w = pooled_size((height, width), config)
+    whole = np.ones((n, h - config.radius + 1, w - config.radius + 1), bool)
     if config.ignored == "drop" and not valid.all():
         whole = included_windows(targets, config).numpy()
-    else:
-        whole = np.ones((n, *(cells - config.radius + 1 for cells in pooled_size((height, width), config))), bool)
+    for number, included in enumerate(whole):
+        windows = int(included.sum())
+        few = 2 * windows > included.size  # list the smaller of the two sets
+        starts = np.argwhere(included != few).astype(np.int32)
+        sign = 0 if windows == included.size else -1 if few else 1
+        images[number] = images[number]._replace(starts=starts, sign=sign, windows=windows)
     order = shuffled_order(targets, config)
-    softmax = config.probability == "softmax"
-    normalizers = np.empty((n, height, width) if softmax else (n, 0, 0))
-    if softmax:
-        _by_strips(z, lambda n, begin, end: write_normalizers(z[n], begin, end, normalizers[n]))
-        normalizers[~valid.numpy()] = np.inf
+    softmax, maximum = config.probability == "softmax", config.pooling == "max"
     grid, label_grid = (
         Grid(rows, columns, row_weights, column_weights)
         for (rows, row_weights), (columns, column_weights) in (
@@ -201,12 +234,13 @@ def _cells(z: np.ndarray, labels: Tensor, ignore_index: int, config: RMIConfig) 
     return Cells(
         grid,
         label_grid,
-        maximum=config.pooling == "max",
+        maximum=maximum,
         shift=1e-6 if config.pooling == "average" and config.variant == "published" else 0.0,
         whole=whole,
         order=np.empty((n, 0), np.int64) if order is None else order.numpy(),
         shuffles_both=config.shuffle == "pixels",
-        normalizers=normalizers,
+        softmax=np.empty((n, c, h, w) if softmax else (n, c, 0, 0)),
+        at=np.empty((n, c, h, w) if softmax and maximum else (n, c, 1, 0), np.int64),
     )
 
 
@@ -238,11 +272,10 @@ def _solve(
 
 def _read(labels: Tensor, ignore_index: int, classes: int, config: RMIConfig) -> list[ImageRuns]:
     maps, results = as_array(labels.long()), dict[int, ImageRuns]()
+    drop = config.ignored == "drop" and not config.needs_cells  # the windows of a feature grid are found in `_cells`
 
     def run(number: int) -> None:
-        results[number] = ImageRuns(
-            *read_image(maps[number], ignore_index, classes, config.radius, config.ignored == "drop")
-        )
+        results[number] = ImageRuns(*read_image(maps[number], ignore_index, classes, config.radius, drop))
 
     parallel_for(run, range(len(maps)))
     return [results[number] for number in range(len(maps))]

@@ -1,28 +1,29 @@
 """Region mutual information of maps on a feature grid: pooled, of a softmax, or shuffled.
 
-Probability and label are stored as dense float64 maps of h×w cells. Arrays are flat: the window that starts at cell k
-has its position (a, b) at k + a w + b, so that all windows are visited by loops over k, and a mask of zeros and ones
-excludes windows, also those that would wrap around to the next row.
+Probability and label of all cells are written into the rows of `segmi.losses.rmi.cpu.workspace`, so that moments and
+gradients are computed as for maps in place, except that the label is not in runs.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from segmi.losses.compiled.kernel_cache import source_digest
 from segmi.losses.compiled.label_runs import IGNORED, index_rows
-from segmi.losses.compiled.pixel_loss import PixelRuns, new_pixel_buffers, pixel_loss
-from segmi.losses.compiled.pooling import add_row, raise_row, reduce_columns, reduce_peaks, spread_columns
-from segmi.losses.compiled.runtime import allocating, compiled, entry
+from segmi.losses.compiled.pixel_loss import new_pixel_buffers, pixel_loss
+from segmi.losses.compiled.pooling import copy, pool_columns, pool_row, spread_columns
+from segmi.losses.compiled.runtime import allocating, compiled, entry, reordered
 from segmi.losses.compiled.sigmoid import centered_from_tails, centered_probabilities
-from segmi.losses.compiled.softmax import softmax_row
 from segmi.losses.rmi.cpu.algebra import solve
-from segmi.losses.rmi.cpu.cell_windows import fold_windows, sum_windows, total_of, varies_inside
-from segmi.losses.rmi.cpu.entries import add_row_gradient, export_moments, tails_pass
-from segmi.losses.rmi.cpu.workspace import is_narrow
+from segmi.losses.rmi.cpu.entries import add_row_gradient, collect_moments, export_moments, fold_whole_row, tails_pass
+from segmi.losses.rmi.cpu.folding import add_listed_folded
+from segmi.losses.rmi.cpu.moments import add_row, clear
+from segmi.losses.rmi.cpu.workspace import Layout, find_rows, is_narrow, new_workspace
+
+_ROUNDING: Final = 1e-10  # as in `segmi.losses.rmi.maps`
 
 
 class Cells(NamedTuple):
@@ -35,7 +36,9 @@ class Cells(NamedTuple):
         whole: N×H'×W' bool, the included windows.
         order: N×(h·w) int64, for every cell the cell that replaces it; N×0 without a shuffle.
         shuffles_both: whether the order applies to the probability as well as to the label.
-        normalizers: N×H×W of a softmax, infinite where ignored; N×0×0 for a sigmoid.
+        softmax: N×C×h×w float64, the pooled probabilities of a softmax, which their gradients replace; N×C×0×0 for a
+            sigmoid.
+        at: N×C×h×w int64, the pixels with the maxima of a softmax; N×C×1×0 for weighted sums.
     """
 
     grid: Any
@@ -45,20 +48,18 @@ class Cells(NamedTuple):
     whole: Any
     order: Any
     shuffles_both: Any
-    normalizers: Any
+    softmax: Any
+    at: Any
 
 
 class CellBuffers(NamedTuple):
     """Buffers for one map; the first seven as in `segmi.losses.rmi.cpu.workspace.Workspace`.
 
     Args:
-        values, total: W float64, one row of pixels, and sums or maxima over the rows of a cell.
-        peaks: W float64, the rows of the maxima.
-        maps: 2×(h·w) float64, probability and label, centered.
+        values, total, peaks: W float64, one row of pixels, sums or maxima over the rows of a cell, rows of maxima.
+        map: h×w float64, a probability, label or gradient in the order of the image.
         at: h×w int64, the flat index of the pixel with the maximal probability.
-        mask: h·w float64, 1 where an included window starts.
-        masked, folded: h·w float64.
-        first, second: moments, see `Workspace`.
+        windows: `Workspace` of the feature grid.
     """
 
     row: Any
@@ -71,62 +72,54 @@ class CellBuffers(NamedTuple):
     values: Any
     total: Any
     peaks: Any
-    maps: Any
+    map: Any
     at: Any
-    mask: Any
-    masked: Any
-    folded: Any
-    first: Any
-    second: Any
+    windows: Any
 
 
 @allocating
-def _new_buffers(height: int, width: int, radius: int, whole: Any) -> CellBuffers:
+def _start(height: int, width: int, radius: int, whole: Any, image: Any) -> tuple[Layout, CellBuffers]:
+    """Return the layout of an image, whose ``class_rows`` are not set, and buffers for one map."""
+    runs, first, _pixels, starts, sign, _windows = image
+    layout = Layout(runs, np.zeros(height + 1, np.int64), np.zeros(height + 1, np.int64), starts, sign)
+    index_rows(runs, first[IGNORED], first[IGNORED + 1], layout.ignored_rows)
     pixel = new_pixel_buffers(width)
-    down, right = whole.shape
-    h, w, side = down + radius - 1, right + radius - 1, 2 * radius * radius
-    mask = np.zeros((h, w))
-    for i in range(down):
-        for j in range(right):
-            mask[i, j] = 1.0 if whole[i, j] else 0.0
-    return CellBuffers(
+    h, w = whole.shape[0] + radius - 1, whole.shape[1] + radius - 1
+    work = CellBuffers(
         pixel.row, pixel.e, pixel.chunk, pixel.products, pixel.loss,
         np.empty((height, width), np.float32), np.empty(width, np.float32),  # q, slope
         np.empty(width), np.empty(width), np.empty(width),  # values, total, peaks
-        np.empty((2, h * w)), np.empty((h, w), np.int64), mask.reshape(h * w),  # maps, at, mask
-        np.empty(h * w), np.empty(h * w), np.empty(side), np.empty((side, side)),  # masked, folded, first, second
+        np.empty((h, w)), np.empty((h, w), np.int64), new_workspace(h, w, radius, True, True),
     )  # fmt: skip
+    return layout, work
 
 
 # --- pooling
 
 
 @compiled
-def _write_values(layout: Any, z: Any, r: int, normalizers: Any, which: int, narrow: bool, work: Any) -> None:
-    """Write the probability or the label of row r, 0 in ignored pixels."""
+def _write_values(layout: Any, z: Any, r: int, which: int, narrow: bool, work: Any) -> None:
+    """Write the probability of a sigmoid or the label of row r, 0 in ignored pixels."""
     values = work.values
     if which == 1:
         values[:] = 0.0
         for k in range(layout.class_rows[r], layout.class_rows[r + 1]):
             values[layout.runs[k, 1] : layout.runs[k, 2]] = 1.0
-    elif len(normalizers):
-        softmax_row(z[r], normalizers[r], values)
+        return
+    if narrow:
+        centered_probabilities(z[r], 0.0, values)
     else:
-        if narrow:
-            centered_probabilities(z[r], 0.0, values)
-        else:
-            centered_from_tails(work.q[r], 0.0, values)
-        for k in range(layout.ignored_rows[r], layout.ignored_rows[r + 1]):
-            values[layout.runs[k, 1] : layout.runs[k, 2]] = 0.0
+        centered_from_tails(work.q[r], 0.0, values)
+    for k in range(layout.ignored_rows[r], layout.ignored_rows[r + 1]):
+        values[layout.runs[k, 1] : layout.runs[k, 2]] = 0.0
 
 
 @compiled
-def _pool(layout: Any, z: Any, normalizers: Any, cells: Any, which: int, work: Any) -> None:
-    """Write the probability or the label on the feature grid, centered."""
-    height, w, out = len(z), work.at.shape[1], work.maps[which]
-    grid = cells.label_grid if which else cells.grid
-    narrow = which == 0 and not len(normalizers) and is_narrow(z)
-    out[:] = 0.0
+def _pool(layout: Any, z: Any, cells: Any, which: int, work: Any) -> None:
+    """Write the probability of a sigmoid or the label on the feature grid."""
+    height, grid = len(z), cells.label_grid if which else cells.grid
+    narrow = which == 0 and is_narrow(z)
+    work.map[:] = 0.0
     begin = 0
     while begin < height:  # the rows begin … end - 1 belong to the same cells
         i, end = grid.rows[begin], begin + 1
@@ -135,67 +128,145 @@ def _pool(layout: Any, z: Any, normalizers: Any, cells: Any, which: int, work: A
         if i >= 0 and (which == 0 or layout.class_rows[begin] < layout.class_rows[end]):
             work.total[:] = 0.0
             for r in range(begin, end):
-                _write_values(layout, z, r, normalizers, which, narrow, work)
-                if cells.maximum:
-                    raise_row(work.values, r, work.total, work.peaks)
-                else:
-                    add_row(work.values, grid.row_weights[r], 0.0 if which else cells.shift, work.total)
-            row = out[i * w : i * w + w]
-            if cells.maximum:
-                reduce_peaks(grid, work.total, work.peaks, row, work.at[i])
-            else:
-                reduce_columns(grid, work.total, row)
+                _write_values(layout, z, r, which, narrow, work)
+                pool_row(grid, work.values, r, cells.maximum, 0.0 if which else cells.shift, work.total, work.peaks)
+            pool_columns(grid, work.total, work.peaks, cells.maximum, work.map[i], work.at[i])
         begin = end
-    mean = total_of(out) / out.size
-    for k in range(out.size):
-        out[k] -= mean
+
+
+@reordered
+def _mean(a: Any) -> float:
+    total = 0.0
+    for k in range(a.size):
+        total += a[k]
+    return total / a.size
 
 
 @compiled
-def _pool_both(layout: Any, z: Any, number: int, cells: Any, work: Any) -> None:
-    """Write both maps, and ``work.at`` of the probability, which comes last."""
+def _place(source: Any, order: Any, which: int, radius: int, work: Any) -> None:
+    """Write a map into the rows and the border columns, in the given order of cells if there is one.
+
+    The mean of a probability is subtracted, which reduces cancellation.
+    """
+    (h, w), margin = source.shape, radius - 1
+    flat = source.reshape(source.size)
+    mean = _mean(flat) if which == 0 else 0.0
+    columns = work.windows.columns[which]
+    for r in range(h):
+        begin = r * (w + 2 * margin) + margin
+        row = work.windows.rows[which, begin : begin + w]
+        if len(order):
+            for k in range(w):
+                row[k] = flat[order[r * w + k]] - mean
+        else:
+            for k in range(w):
+                row[k] = source[r, k] - mean
+        for x in range(min(2 * margin, w)):
+            columns[margin + x, r + margin] = row[x]
+        for x in range(max(0, w - 2 * margin), w):
+            columns[5 * margin + x - w, r + margin] = row[x]
+
+
+@compiled
+def _write_maps(layout: Any, z: Any, number: int, c: int, cells: Any, radius: int, labeled: bool, work: Any) -> None:
+    """Write both maps, and ``work.at`` of the probability of a sigmoid, which comes last."""
     order = cells.order[number]
-    for which in (1, 0):
-        out = work.maps[which]
-        _pool(layout, z, cells.normalizers[number], cells, which, work)
-        if len(order) and (which == 1 or cells.shuffles_both):
-            for k in range(out.size):
-                work.masked[k] = out[k]
-            for k in range(out.size):
-                out[k] = work.masked[order[k]]
+    if labeled:
+        _pool(layout, z, cells, 1, work)
+    else:
+        work.map[:] = 0.0
+    _place(work.map, order, 1, radius, work)
+    if cells.softmax.size:
+        _place(cells.softmax[number, c], order[: order.size if cells.shuffles_both else 0], 0, radius, work)
+    else:
+        _pool(layout, z, cells, 0, work)
+        _place(work.map, order[: order.size if cells.shuffles_both else 0], 0, radius, work)
 
 
 @compiled
-def _spread(layout: Any, number: int, cells: Any, scale: float, work: Any, out: Any) -> None:
-    """Add ``scale`` times the gradient with respect to the logits of a sigmoid, or the probabilities of a softmax."""
+def _spread(layout: Any, number: int, c: int, cells: Any, scale: float, work: Any, out: Any) -> None:
+    """Add ``scale`` times the gradient with respect to the logits of a sigmoid, from that by the cells in ``map``.
+
+    For a softmax, the gradient by the cells replaces the probabilities instead.
+    """
     height, width = out.shape
-    w, softmax = work.at.shape[1], len(cells.normalizers[number]) > 0
-    folded, grid, order, row = work.folded, cells.grid, cells.order[number], work.total
-    if len(order) and cells.shuffles_both:
-        for k in range(folded.size):
-            work.masked[k] = folded[k]
-        for k in range(folded.size):
-            folded[order[k]] = work.masked[k]
-    if cells.maximum:
-        for k in range(folded.size):
-            r, x = work.at[k // w, k % w] // width, work.at[k // w, k % w] % width
-            if work.at[k // w, k % w] >= 0:
-                p = np.float64(work.q[r, x]) + (1.0 if work.q[r, x] < 0 else 0.0)
-                out[r, x] += np.float32(scale * folded[k] * (1.0 if softmax else p * (1.0 - p)))
+    grid, row, w = cells.grid, work.total, work.map.shape[1]
+    if cells.softmax.size:
+        for i in range(len(work.map)):
+            for j in range(w):
+                cells.softmax[number, c, i, j] = scale * work.map[i, j]
         return
-    last = -1
+    if cells.maximum:
+        for i in range(len(work.map)):
+            for j in range(w):
+                if work.at[i, j] >= 0:
+                    r, x = work.at[i, j] // width, work.at[i, j] % width
+                    p = np.float64(work.q[r, x]) + (1.0 if work.q[r, x] < 0 else 0.0)
+                    out[r, x] += np.float32(scale * work.map[i, j] * (p * (1.0 - p)))
+        return
     for r in range(height):
         i = grid.rows[r]
         if i < 0:
             continue
-        if i != last:
-            spread_columns(grid, folded[i * w : i * w + w], row)
-        last = i
-        if softmax:
-            for k in range(width):
-                out[r, k] += np.float32(scale * grid.row_weights[r] * row[k])
-        else:
-            add_row_gradient(layout, r, scale * grid.row_weights[r], row, work, out)
+        if w == width:  # not pooled
+            copy(work.map[i], row)
+        elif r == 0 or grid.rows[r - 1] != i:
+            spread_columns(grid, work.map[i], row)
+        add_row_gradient(layout, r, scale * grid.row_weights[r], row, work, out)
+
+
+# --- windows
+
+
+@compiled
+def _varies_inside(rows: Any, whole: Any, radius: int) -> bool:
+    """Return whether any position of the label window takes different values, beyond the rounding of pooling."""
+    down, right = whole.shape
+    stride = right + 3 * (radius - 1)
+    for position in range(radius * radius):
+        lowest, highest = np.inf, -np.inf
+        for r in range(down):
+            begin = (r + position // radius) * stride + radius - 1 + position % radius
+            for k in range(right):
+                if whole[r, k]:
+                    lowest, highest = min(lowest, rows[begin + k]), max(highest, rows[begin + k])
+            if highest - lowest > _ROUNDING:
+                return True
+    return False
+
+
+@compiled
+def _sum_windows(layout: Any, radius: int, labeled: bool, buffers: Any) -> None:
+    """Write Σ x and the lower triangle of Σ x xᵀ over the included windows x = (P, Y)."""
+    (h, w), work = buffers.map.shape, buffers.windows
+    clear(work.tables)
+    if layout.sign <= 0:
+        for r in range(h):
+            find_rows(r, h, h, w, radius, work.row_starts)
+            add_row(layout, work.rows, work.row_starts, r, h, w, radius, labeled, work.tables)
+    collect_moments(layout, h, w, radius, work)
+
+
+@compiled
+def _fold_windows(
+    layout: Any, number: int, cells: Any, radius: int, labeled: bool, coefficients: Any, offsets: Any, buffers: Any
+) -> None:
+    """Write ``K (P_i, Y_i) - k₀`` of the included windows, added to their cells, into ``map``."""
+    (h, w), work = buffers.map.shape, buffers.windows
+    work.folded[:] = 0.0
+    if layout.sign <= 0:
+        for r in range(h):
+            fold_whole_row(layout, r, h, h, w, radius, labeled, coefficients, offsets, work, work.folded[r])
+    if layout.sign:
+        add_listed_folded(
+            work.rows, w, radius, layout.starts, float(layout.sign), work.window, coefficients, offsets, work.folded
+        )
+    folded, out, order = work.folded.reshape(h * w), buffers.map.reshape(h * w), cells.order[number]
+    if len(order) and cells.shuffles_both:
+        for k in range(out.size):
+            out[order[k]] = folded[k]
+    else:
+        copy(folded, out)
 
 
 # --- entries
@@ -210,18 +281,15 @@ def _entries(digest: str) -> Any:
         flags: Any, out: Any,
     ) -> None:  # fmt: skip
         _ = digest
-        logits, flag = every[number], flags[number]
-        height, width = logits.shape[1:]
-        layout = PixelRuns(image[0], np.zeros(height + 1, np.int64), np.zeros(height + 1, np.int64))
-        work = _new_buffers(height, width, radius, cells.whole[number])
-        first = image[1]
-        index_rows(layout.runs, first[IGNORED], first[IGNORED + 1], layout.ignored_rows)
+        logits, flag, softmax, whole = every[number], flags[number], cells.softmax.size > 0, cells.whole[number]
+        runs, first = image[:2]
+        layout, work = _start(logits.shape[1], logits.shape[2], radius, whole, image)
         for c in channels:
             slot = c + 2 if len(logits) > 1 else 3  # the single channel of a binary problem is class 1
             z, gradient = logits[c], out[number, c if with_gradient else 0]
             labeled = first[slot] < first[slot + 1]
-            index_rows(layout.runs, first[slot], first[slot + 1], layout.class_rows)
-            if candidates[number, c] and not len(cells.normalizers[number]):
+            index_rows(runs, first[slot], first[slot + 1], layout.class_rows)
+            if candidates[number, c] and not softmax:
                 loss, bad = tails_pass(layout, z, work, with_pixels, with_gradient, pixel_scale, gradient)
             else:
                 loss, bad = pixel_loss(layout, z, work, with_pixels, with_gradient, pixel_scale, gradient)
@@ -230,20 +298,22 @@ def _entries(digest: str) -> Any:
             terms[number, c] = absent  # replaced below if the label varies
             if not candidates[number, c]:
                 continue
-            _pool_both(layout, z, number, cells, work)
-            counted[number, c] = varies_inside(work, radius)
+            _write_maps(layout, z, number, c, cells, radius, labeled, work)
+            counted[number, c] = labeled and _varies_inside(work.windows.rows[1], whole, radius)
+            work.map[:] = 0.0
+            if len(sums) or counted[number, c]:
+                _sum_windows(layout, radius, labeled, work)
             if len(sums):
-                sum_windows(work, radius, labeled)
-                export_moments(work.first, work.second, sums[number, c])
+                export_moments(work.windows.first, work.windows.second, sums[number, c])
             elif counted[number, c]:
-                sum_windows(work, radius, labeled)
                 k, k0 = coefficients[number, c], offsets[number, c]
                 terms[number, c], information[number, c], flag[c, 0] = solve(
-                    work.first, work.second, total_of(work.mask), published, ridge, k, k0
+                    work.windows.first, work.windows.second, image[5], published, ridge, k, k0
                 )
                 if with_gradient:
-                    fold_windows(work, radius, labeled, k, k0)
-                    _spread(layout, number, cells, term_scale, work, gradient)
+                    _fold_windows(layout, number, cells, radius, labeled, k, k0, work)
+            if with_gradient and (softmax or counted[number, c]):
+                _spread(layout, number, c, cells, term_scale, work, gradient)
 
     @entry
     def _backward_cells(
@@ -251,25 +321,23 @@ def _entries(digest: str) -> Any:
         offsets: Any, term_scales: Any, pixel_scales: Any, out: Any,
     ) -> None:  # fmt: skip
         _ = digest
-        logits = every[number]
-        height, width = logits.shape[1:]
-        layout = PixelRuns(image[0], np.zeros(height + 1, np.int64), np.zeros(height + 1, np.int64))
-        work = _new_buffers(height, width, radius, cells.whole[number])
-        first, softmax = image[1], len(cells.normalizers[number]) > 0
-        index_rows(layout.runs, first[IGNORED], first[IGNORED + 1], layout.ignored_rows)
+        logits, softmax = every[number], cells.softmax.size > 0
+        runs, first = image[:2]
+        layout, work = _start(logits.shape[1], logits.shape[2], radius, cells.whole[number], image)
         for c in channels:
             slot = c + 2 if len(logits) > 1 else 3
             z, gradient, scale = logits[c], out[number, c], np.float32(pixel_scales[number, c])
             labeled = first[slot] < first[slot + 1]
-            index_rows(layout.runs, first[slot], first[slot + 1], layout.class_rows)
+            index_rows(runs, first[slot], first[slot + 1], layout.class_rows)
             if softmax or not selected[number, c]:
                 pixel_loss(layout, z, work, False, True, scale, gradient)
             else:
                 tails_pass(layout, z, work, False, True, scale, gradient)
-            if selected[number, c]:
-                _pool_both(layout, z, number, cells, work)
-                fold_windows(work, radius, labeled, coefficients[number, c], offsets[number, c])
-                _spread(layout, number, cells, term_scales[number, c], work, gradient)
+            if not selected[number, c]:
+                continue
+            _write_maps(layout, z, number, c, cells, radius, labeled, work)
+            _fold_windows(layout, number, cells, radius, labeled, coefficients[number, c], offsets[number, c], work)
+            _spread(layout, number, c, cells, term_scales[number, c], work, gradient)
 
     return _forward_cells, _backward_cells
 

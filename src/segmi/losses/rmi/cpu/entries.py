@@ -83,16 +83,24 @@ def moments_pass(
             write_row(layout, work.rows, r, ring, radius, z, work.q, narrow, offset)
         if sign <= 0 and r >= margin:  # rows r - 2m … r are in the ring
             find_rows(r - margin, ring, height, width, radius, work.row_starts)
-            add_row(layout, work.rows, work.row_starts, r - margin, height, width, radius, work.tables)
+            add_row(layout, work.rows, work.row_starts, r - margin, height, width, radius, None, work.tables)
     write_columns(layout, z, work.q, narrow, offset, radius, work.folded[0], work.columns)
+    collect_moments(layout, height, width, radius, work)
+    return summed_loss(work), bad
+
+
+@compiled
+def collect_moments(layout: Any, height: int, width: int, radius: int, work: Any) -> None:
+    """Write the moments of the included windows from the tables of `add_row`, the columns and the listed windows."""
     work.first[:] = 0.0
     work.second[:] = 0.0  # only the lower triangle is used
-    if sign <= 0:
+    if layout.sign <= 0:
         add_edge_moments(work.columns, height, radius, work.window, work.tables)
         collect(work.tables, height, width, radius, work.first, work.second)
-    if sign:
-        add_listed_moments(work.rows, width, radius, layout.starts, float(sign), work.window, work.first, work.second)
-    return summed_loss(work), bad
+    if layout.sign:
+        add_listed_moments(
+            work.rows, width, radius, layout.starts, float(layout.sign), work.window, work.first, work.second
+        )
 
 
 @compiled
@@ -112,11 +120,8 @@ def add_region_gradient(
             write_row(layout, work.rows, r, ring, radius, z, work.q, narrow, offset)
         done = r - margin  # the last row all of whose neighbors are in the ring
         if sign <= 0 and done >= 0:
-            find_rows(done, ring, height, width, radius, work.row_starts)
-            prepare_stencils(coefficients, offsets, done, height, width, radius, work.stencils)
             row = folded[done if sign else 0]
-            fold_row(layout, work.rows, work.row_starts, done, height, width, radius, work.stencils, work.changes, row)
-            _set_edges(done, height, width, radius, work, row)
+            fold_whole_row(layout, done, ring, height, width, radius, None, coefficients, offsets, work, row)
             if sign == 0:
                 add_row_gradient(layout, done, scale, folded[0], work, out)
     if sign:
@@ -125,6 +130,18 @@ def add_region_gradient(
         )
         for r in range(height):
             add_row_gradient(layout, r, scale, folded[r], work, out)
+
+
+@compiled
+def fold_whole_row(
+    layout: Any, r: int, ring: int, height: int, width: int, radius: int, dense: Any, coefficients: Any, offsets: Any,
+    work: Any, out: Any,
+) -> None:  # fmt: skip
+    """Write row r of the gradient with respect to the map, for all windows; rows must come in order."""
+    find_rows(r, ring, height, width, radius, work.row_starts)
+    prepare_stencils(coefficients, offsets, r, height, width, radius, work.stencils)
+    fold_row(layout, work.rows, work.row_starts, r, height, width, radius, dense, work.stencils, work.changes, out)
+    _set_edges(r, height, width, radius, work, out)
 
 
 @compiled

@@ -19,11 +19,14 @@ from segmi.losses.rmi.cpu.workspace import edge_index
 
 @compiled
 def fold_row(
-    layout: Any, rows: Any, starts: Any, r: int, height: int, width: int, radius: int, stencils: Any,
+    layout: Any, rows: Any, starts: Any, r: int, height: int, width: int, radius: int, dense: Any, stencils: Any,
     changes: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Write row r except its edges from the rows at ``starts``; ``changes`` holds W + 1 zeros before and after."""
-    runs, class_rows, margin = layout.runs, layout.class_rows, radius - 1
+    """Write row r except its edges from the rows at ``starts``; ``changes`` holds W + 1 zeros before and after.
+
+    For ``dense`` see `segmi.losses.rmi.cpu.moments.add_row`.
+    """
+    margin = radius - 1
     weights, constants = stencils
     out[:] = -constants[0]  # Σ k₀ over the windows of an inner pixel
     begin, end = width, 0
@@ -32,10 +35,13 @@ def fold_row(
         if there < 0:
             continue
         add_taps(rows[0], there, weights[0, 0, s], out)
-        first, last = class_rows[r + s - margin], class_rows[r + s - margin + 1]
-        if first < last:
-            _add_changes(runs, first, last, weights[0, 1, s], margin, width, changes)
-            begin, end = min(begin, runs[first, 1] - margin), max(end, runs[last - 1, 2] + radius)
+        if dense is None:
+            runs, first, last = layout.runs, layout.class_rows[r + s - margin], layout.class_rows[r + s - margin + 1]
+            if first < last:
+                _add_changes(runs, first, last, weights[0, 1, s], margin, width, changes)
+                begin, end = min(begin, runs[first, 1] - margin), max(end, runs[last - 1, 2] + radius)
+        elif dense:
+            add_taps(rows[1], there, weights[0, 1, s], out)
     if begin < end:
         _add_running_sum(changes, max(begin, 0), min(end, width), out)
 

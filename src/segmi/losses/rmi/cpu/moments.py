@@ -29,29 +29,39 @@ def clear(tables: Any) -> None:
 
 
 @compiled
-def add_row(layout: Any, rows: Any, starts: Any, r: int, height: int, width: int, radius: int, tables: Any) -> None:
-    """Add the products of row r with the rows around it, at ``starts``, to the tables of column slot 0."""
+def add_row(
+    layout: Any, rows: Any, starts: Any, r: int, height: int, width: int, radius: int, dense: Any, tables: Any
+) -> None:  # fmt: skip
+    """Add the products of row r with the rows around it, at ``starts``, to the tables of column slot 0.
+
+    ``dense`` is None for a label in runs; else the label is in ``rows``, and ``dense`` is whether it is not 0.
+    """
     margin = radius - 1
     pp, yp, yy, first = tables
     down = height - margin  # H'
     # One call in a loop instead of three calls, since each call would be inlined.
     for u in (0, 1 + r if r < margin else -1, 1 + margin + r - down if r >= down else -1):
         if u >= 0:
-            _add_row_at(layout, rows, starts, r, width, radius, pp[u], yp[u], yy[u], first[:, u])
+            _add_row_at(layout, rows, starts, r, width, radius, dense, pp[u], yp[u], yy[u], first[:, u])
 
 
 @compiled
 def _add_row_at(
-    layout: Any, rows: Any, starts: Any, r: int, width: int, radius: int, pp: Any, yp: Any, yy: Any, first: Any
-) -> None:
-    runs, class_rows = layout.runs, layout.class_rows
+    layout: Any, rows: Any, starts: Any, r: int, width: int, radius: int, dense: Any, pp: Any, yp: Any, yy: Any,
+    first: Any,
+) -> None:  # fmt: skip
     margin, taps = radius - 1, 2 * radius - 1
     here = starts[margin]  # start of row r
     p = rows[0]
-    labeled = class_rows[r] < class_rows[r + 1]
     first[0, 0] += _span(p, here + margin, width)
-    for k in range(class_rows[r], class_rows[r + 1]):
-        first[1, 0] += runs[k, 2] - runs[k, 1]
+    if dense is None:
+        runs, begin, end = layout.runs, layout.class_rows[r], layout.class_rows[r + 1]
+        labeled = begin < end
+        for k in range(begin, end):
+            first[1, 0] += runs[k, 2] - runs[k, 1]
+    else:  # the branch of the other type is not compiled
+        labeled = dense
+        first[1, 0] += _span(rows[1], here + margin, width)
     for s in range(-margin, radius):
         there = starts[s + margin]
         if there < 0:
@@ -59,12 +69,17 @@ def _add_row_at(
         if s >= 0:
             t = margin if s == 0 else 0  # in the same row, displacements to the left repeat those to the right
             displaced(p, here + margin, p, there + t, width, taps - t, pp[s, 0, t:])
-        if labeled:
-            _add_runs_by_probability(p, there, taps, runs, class_rows[r], class_rows[r + 1], yp[s + margin, 0])
+        if not labeled:
+            continue
+        if dense is not None:
+            displaced(rows[1], here + margin, p, there, width, taps, yp[s + margin, 0])
             if s >= 0:
-                _add_runs_by_runs(
-                    margin, runs, class_rows[r], class_rows[r + 1], class_rows[r + s], class_rows[r + s + 1], yy[s, 0]
-                )
+                displaced(rows[1], here + margin, rows[1], there, width, taps, yy[s, 0])
+        else:
+            _add_runs_by_probability(p, there, taps, runs, begin, end, yp[s + margin, 0])
+            if s >= 0:
+                other, last = layout.class_rows[r + s], layout.class_rows[r + s + 1]
+                _add_runs_by_runs(margin, runs, begin, end, other, last, yy[s, 0])
 
 
 @compiled
