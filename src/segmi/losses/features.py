@@ -147,18 +147,18 @@ def random_priorities(classes: Tensor, valid: Tensor, positions: int, seed: int)
 
     Shapes: classes: N×H×W int64; valid: N×H×W bool.
     """
-    known = torch.where(valid, classes, -1).flatten(1)
+    known = torch.where(valid, classes, -1).flatten(1).mul_(_GOLDEN)
     pixel, position = (torch.arange(size, device=classes.device) for size in (known.shape[1], positions))
     # a sum over pixels makes the hash of the image independent of their order of evaluation
-    image = _hashed(known * _GOLDEN + _hashed(pixel + seed)).sum(1, keepdim=True)
+    image = _hashed(known.add_(_hashed(pixel + seed))).sum(1, keepdim=True)
     return _hashed(image + _hashed(position + 1) + seed)
 
 
 def _hashed(numbers: Tensor) -> Tensor:
     # int64 hashes, as in the finalizer of SplitMix64
     for shift in (30, 27):
-        numbers = (numbers ^ (numbers >> shift)) * _MIX
-    return numbers ^ (numbers >> 31)
+        numbers = (numbers >> shift).bitwise_xor_(numbers).mul_(_MIX)
+    return (numbers >> 31).bitwise_xor_(numbers)
 
 
 def projection_head(widths: Sequence[int], seed: int, *, bias: bool = True, batch_norm: bool = False) -> nn.Sequential:

@@ -202,6 +202,6 @@ def test_warm_up_covers_all_calls_of_cells():
             (0.5 * loss(z.transpose(2, 3), labels.transpose(1, 2))).backward()
             if channels > 1:
                 region_shuffled_labels(z.detach(), labels)
-    softmax_entries = (softmax.write_normalizers, softmax.softmax_backward)
+    softmax_entries = (softmax.pool_softmax, softmax.softmax_backward)
     for function in (cells._forward_cells, cells._backward_cells, *softmax_entries):
         assert len(function.signatures) == 1, function

@@ -17,27 +17,25 @@ from segmi.losses.compiled.pooling import pool_columns, pool_row, spread_columns
 from segmi.losses.compiled.runtime import compiled, entry
 
 _LOG2_E: Final = 1 / math.log(2)
-_LN2_HIGH: Final = float(np.float32(math.log(2)))  # few enough bits that its product with the exponent is exact
-_LN2_LOW: Final = math.log(2) - _LN2_HIGH
 # Added to a much smaller float64, gives an integer whose lowest bits are the rounded number plus the bias 1023.
 _ROUNDER: Final = 1.5 * 2.0**52 + 1023
 _LOWEST: Final = -708.0  # e to this is about the smallest normal float64
-_TERMS: Final = tuple(1 / math.factorial(k) for k in range(13))
+
+_C: Final = tuple(math.log(2) ** k / math.factorial(k) for k in range(13))  # the series of 2^r, to 2e-16 on |r| ≤ ½
 
 
 @njit(inline="always")
 def _exponential(x: Any) -> Any:
-    # e to a float64 of at most 0: 2^k times the Taylor series on |r| ≤ ½ log 2; 0 below -708
-    shifted = np.float64(max(x, _LOWEST) * _LOG2_E + _ROUNDER)
-    power = shifted - _ROUNDER
-    r = (max(x, _LOWEST) - power * _LN2_HIGH) - power * _LN2_LOW
-    low = ((_TERMS[3] * r + _TERMS[2]) * r + 1.0) * r + 1.0
-    middle = ((_TERMS[7] * r + _TERMS[6]) * r + _TERMS[5]) * r + _TERMS[4]
-    high = (((_TERMS[12] * r + _TERMS[11]) * r + _TERMS[10]) * r + _TERMS[9]) * r + _TERMS[8]
+    # e to a float64 of at most 0, to 2e-16 (1 + |x|), and at least 3e-308
+    scaled = np.float64(max(x, _LOWEST) * _LOG2_E)
+    shifted = np.float64(scaled + _ROUNDER)
+    r = scaled - (shifted - _ROUNDER)
+    low = ((_C[3] * r + _C[2]) * r + _C[1]) * r + _C[0]
+    middle = ((_C[7] * r + _C[6]) * r + _C[5]) * r + _C[4]
+    high = (((_C[12] * r + _C[11]) * r + _C[10]) * r + _C[9]) * r + _C[8]
     q = r * r
     q = q * q
-    value = ((high * q + middle) * q + low) * np.int64(shifted.view(np.int64) << np.int64(52)).view(np.float64)
-    return 0.0 if x < _LOWEST else value
+    return ((high * q + middle) * q + low) * np.int64(shifted.view(np.int64) << np.int64(52)).view(np.float64)
 
 
 @compiled
@@ -92,7 +90,10 @@ def _entries(digest: str) -> Any:
         logits: Any, valid: Any, channels: Any, grid: Any, maximum: bool, shift: float, begin: int, end: int, out: Any,
         at: Any,
     ) -> None:  # fmt: skip
-        """Write the probabilities of ``channels`` in the rows begin … end - 1 of the grid, and where maxima are."""
+        """Write the probabilities of ``channels`` in the rows begin … end - 1 of the grid, and where maxima are.
+
+        Map m of ``out`` and ``at`` is for ``channels[m]``.
+        """
         _ = digest
         height, width = valid.shape
         p, totals = np.empty((len(logits), width)), np.empty((len(logits), width))
@@ -105,10 +106,10 @@ def _entries(digest: str) -> Any:
                 totals[:] = 0.0
             _softmax_row(logits, r, valid, p, top, total)
             last = r + 1 == height or grid.rows[r + 1] != i  # pixel row of this row of cells
-            for c in channels:
-                pool_row(grid, p[c], r, maximum, shift, totals[c], peaks[c])
+            for m in range(len(channels)):
+                pool_row(grid, p[channels[m]], r, maximum, shift, totals[m], peaks[m])
                 if last:
-                    pool_columns(grid, totals[c], peaks[c], maximum, out[c, i], at[c, i if maximum else 0])
+                    pool_columns(grid, totals[m], peaks[m], maximum, out[m, i], at[m, i if maximum else 0])
 
     @entry
     def softmax_backward(
@@ -117,7 +118,7 @@ def _entries(digest: str) -> Any:
     ) -> None:  # fmt: skip
         """Add the gradient with respect to the logits, from the ``slopes`` with respect to the pooled probabilities.
 
-        Only ``channels`` have slopes that are not 0.
+        Map m of ``slopes`` and ``at`` is for ``channels[m]``; the other slopes are 0.
         """
         _ = digest
         height, width = valid.shape
@@ -129,11 +130,12 @@ def _entries(digest: str) -> Any:
                 continue
             _softmax_row(logits, r, valid, p, top, total)
             total[:] = 0.0
-            for c in channels:
+            for m in range(len(channels)):
+                c = channels[m]
                 if maximum:
-                    spread_peaks(slopes[c, i], at[c, i], r, slope[c])
+                    spread_peaks(slopes[m, i], at[m, i], r, slope[c])
                 elif r == 0 or grid.rows[r - 1] != i:
-                    spread_columns(grid, slopes[c, i], slope[c])
+                    spread_columns(grid, slopes[m, i], slope[c])
                 _add_products(p[c], slope[c], total)
             for c in range(len(p)):
                 _add_gradient(p[c], slope[c], total, grid.row_weights[r], out[c, r])

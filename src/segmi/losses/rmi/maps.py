@@ -274,10 +274,10 @@ def shuffled_order(targets: Targets, config: RMIConfig) -> Tensor | None:
         return None
     valid = pooled_valid(targets.valid, config).flatten(1)
     images, cells = valid.shape
-    numbers = random_priorities(targets.classes, targets.valid, cells, config.seed) & (2**_BITS - 1)
+    numbers = random_priorities(targets.classes, targets.valid, cells, config.seed).bitwise_and_(2**_BITS - 1)
     first = torch.arange(images, device=valid.device)[:, None]
     # one sort of all images: by image, ignored cells last, then by random numbers
-    source = ((((2 * first + ~valid) << _BITS) | numbers).flatten().argsort(stable=True)).view(images, cells)
+    source = numbers.bitwise_or_((2 * first + ~valid) << _BITS).flatten().argsort(stable=True).view(images, cells)
     rank = (valid.long().cumsum(1) - 1).clamp(min=0)  # of a cell among the valid ones
     return torch.where(valid, (source - cells * first).gather(1, rank), torch.arange(cells, device=valid.device))
 

@@ -7,7 +7,7 @@ products and sums are float64, since float32 makes the gradient wrong by percent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -87,18 +87,17 @@ def forward(
     factors: Any = (scales.term, np.float32(scales.pixel)) if scales else (0.0, np.float32(0))
     options = config.radius, config.variant == "published", config.ridge, skipped_value(config), pixels
 
+    results = losses, terms, information, counted, coefficients, offsets, sums, flags, gradients
+    cells = _pool_softmax(z, labels, ignore_index, varying, config, cells)
+    kernel = _forward_channels
+    if cells is not None:
+        from segmi.losses.rmi.cpu.cells import _forward_cells as kernel
+
     def run(portion: tuple[int, np.ndarray]) -> None:
         number, channels = portion
-        inputs = z, number, channels, varying, images[number]
-        results = losses, terms, information, counted, coefficients, offsets, sums, flags, gradients
-        if cells is None:
-            _forward_channels(*inputs, *options, scales is not None, *factors, *results)
-        else:
-            from segmi.losses.rmi.cpu.cells import _forward_cells
+        inputs = z, number, channels, varying, images[number], *(() if cells is None else (cells,))
+        kernel(*inputs, *options, scales is not None, *factors, *results)
 
-            _forward_cells(*inputs, cells, *options, scales is not None, *factors, *results)
-
-    _pool_softmax(z, labels, ignore_index, varying, cells)
     parallel_for(run, portions(varying))
     if scales:
         _softmax_backward(z, labels, ignore_index, varying, cells, gradients)
@@ -135,17 +134,16 @@ def backward(
     varying = (as_array(counted) | moves_absent_classes(config)) & (term_scales != 0)
     weights, out = (as_array(coefficients), as_array(offsets), term_scales, pixel_scales), new_maps(logits.shape)
 
+    cells = _pool_softmax(z, labels, ignore_index, varying, config, cells)
+    kernel = _backward_channels
+    if cells is not None:
+        from segmi.losses.rmi.cpu.cells import _backward_cells as kernel
+
     def run(portion: tuple[int, np.ndarray]) -> None:
         number, channels = portion
-        inputs = z, number, channels, varying, images[number]
-        if cells is None:
-            _backward_channels(*inputs, config.radius, *weights, out)
-        else:
-            from segmi.losses.rmi.cpu.cells import _backward_cells
+        inputs = z, number, channels, varying, images[number], *(() if cells is None else (cells,))
+        kernel(*inputs, config.radius, *weights, out)
 
-            _backward_cells(*inputs, cells, config.radius, *weights, out)
-
-    _pool_softmax(z, labels, ignore_index, varying, cells)
     parallel_for(run, portions(varying))
     _softmax_backward(z, labels, ignore_index, varying, cells, out)
     return torch.from_numpy(out)
@@ -159,42 +157,54 @@ def compile_entries(probability: Probability = "sigmoid") -> None:
     backward(logits, labels, result.counted, result.coefficients, result.offsets, scale, scale, config, 255)
 
 
-def _pool_softmax(z: np.ndarray, labels: Tensor, ignore_index: int, varying: np.ndarray, cells: Cells | None) -> None:
-    """Write the pooled probabilities of the ``varying`` pairs if they are those of a softmax."""
-    if cells is not None and cells.softmax.size:
-        from segmi.losses.compiled.softmax import pool_softmax
+def _pool_softmax(
+    z: np.ndarray, labels: Tensor, ignore_index: int, varying: np.ndarray, config: RMIConfig, cells: Cells | None
+) -> Cells | None:
+    """Return the cells with the pooled probabilities of the ``varying`` pairs, if they are those of a softmax."""
+    if cells is None or config.probability != "softmax":
+        return cells
+    from segmi.losses.compiled.softmax import pool_softmax
 
-        valid, channels = as_array(labels != ignore_index), [np.flatnonzero(row) for row in varying]
+    size, pairs = cells.softmax.shape[1:], varying.sum()
+    cells = cells._replace(
+        softmax=np.empty((pairs, *size)),
+        at=np.empty((pairs, *(size if cells.maximum else (1, 0))), np.int64),
+        slots=(varying.cumsum() - 1).reshape(varying.shape),
+    )
+    valid, grids = as_array(labels != ignore_index), (cells.grid, cells.maximum, cells.shift)
 
-        def run(strip: tuple[int, int, int]) -> None:
-            n, begin, end = strip
-            maps = cells.softmax[n], cells.at[n]
-            pool_softmax(z[n], valid[n], channels[n], cells.grid, cells.maximum, cells.shift, begin, end, *maps)
+    def run(strip: tuple[int, int, int, np.ndarray, slice]) -> None:
+        n, begin, end, channels, maps = strip
+        pool_softmax(z[n], valid[n], channels, *grids, begin, end, cells.softmax[maps], cells.at[maps])
 
-        parallel_for(run, _strips(cells))
+    parallel_for(run, _strips(varying, size[0]))
+    return cells
 
 
 def _softmax_backward(
     z: np.ndarray, labels: Tensor, ignore_index: int, varying: np.ndarray, cells: Cells | None, out: np.ndarray
 ) -> None:
     """Add the gradient with respect to the logits of a softmax, from that by its pooled probabilities."""
-    if cells is not None and cells.softmax.size:
-        from segmi.losses.compiled.softmax import softmax_backward
+    if cells is None or not cells.softmax.size:
+        return
+    from segmi.losses.compiled.softmax import softmax_backward
 
-        valid, channels = as_array(labels != ignore_index), [np.flatnonzero(row) for row in varying]
+    valid, grids = as_array(labels != ignore_index), (cells.grid, cells.maximum)
 
-        def run(strip: tuple[int, int, int]) -> None:
-            n, begin, end = strip
-            maps = cells.softmax[n], cells.at[n], out[n]
-            softmax_backward(z[n], valid[n], channels[n], cells.grid, cells.maximum, begin, end, *maps)
+    def run(strip: tuple[int, int, int, np.ndarray, slice]) -> None:
+        n, begin, end, channels, maps = strip
+        softmax_backward(z[n], valid[n], channels, *grids, begin, end, cells.softmax[maps], cells.at[maps], out[n])
 
-        parallel_for(run, _strips(cells))
+    parallel_for(run, _strips(varying, cells.softmax.shape[1]))
 
 
-def _strips(cells: Cells, rows: int = 16) -> list[tuple[int, int, int]]:
-    """Return image, first and last row of strips of the feature grid."""
-    images, _, height, _ = cells.softmax.shape
-    return [(n, begin, min(begin + rows, height)) for n in range(images) for begin in range(0, height, rows)]
+def _strips(varying: np.ndarray, height: int, rows: int = 16) -> Iterator[tuple[int, int, int, np.ndarray, slice]]:
+    """Yield image, first and last row of strips of the feature grid, varying channels and their maps."""
+    stop = varying.sum(1).cumsum()
+    for n, channels in enumerate(varying):
+        maps = slice(stop[n] - channels.sum(), stop[n])
+        for begin in range(0, height, rows):
+            yield n, begin, min(begin + rows, height), np.flatnonzero(channels), maps
 
 
 def _cells(
@@ -209,7 +219,7 @@ def _cells(
     from segmi.losses.compiled.pooling import Grid
     from segmi.losses.rmi.cpu.cells import Cells
 
-    n, c, height, width = z.shape
+    n, _, height, width = z.shape
     index = labels.long()
     valid = index != ignore_index
     targets = Targets(index.masked_fill(~valid, 0), valid, torch.zeros(()))
@@ -224,7 +234,6 @@ def _cells(
         sign = 0 if windows == included.size else -1 if few else 1
         images[number] = images[number]._replace(starts=starts, sign=sign, windows=windows)
     order = shuffled_order(targets, config)
-    softmax, maximum = config.probability == "softmax", config.pooling == "max"
     grid, label_grid = (
         Grid(rows, columns, row_weights, column_weights)
         for (rows, row_weights), (columns, column_weights) in (
@@ -234,13 +243,14 @@ def _cells(
     return Cells(
         grid,
         label_grid,
-        maximum=maximum,
+        maximum=config.pooling == "max",
         shift=1e-6 if config.pooling == "average" and config.variant == "published" else 0.0,
         whole=whole,
         order=np.empty((n, 0), np.int64) if order is None else order.numpy(),
         shuffles_both=config.shuffle == "pixels",
-        softmax=np.empty((n, c, h, w) if softmax else (n, c, 0, 0)),
-        at=np.empty((n, c, h, w) if softmax and maximum else (n, c, 1, 0), np.int64),
+        softmax=np.empty((0, h, w)),
+        at=np.empty((0, 1, 0), np.int64),
+        slots=np.empty((n, 0), np.int64),
     )
 
 

@@ -1,13 +1,12 @@
 """Region mutual information of maps on a feature grid: pooled, of a softmax, or shuffled.
 
-Probability and label of all cells are written into the rows of `segmi.losses.rmi.cpu.workspace`, so that moments and
-gradients are computed as for maps in place, except that the label is not in runs.
+Probability and label of all cells are written into the buffers of `segmi.losses.rmi.cpu.cell_windows`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,15 +14,12 @@ from segmi.losses.compiled.kernel_cache import source_digest
 from segmi.losses.compiled.label_runs import IGNORED, index_rows
 from segmi.losses.compiled.pixel_loss import new_pixel_buffers, pixel_loss
 from segmi.losses.compiled.pooling import copy, pool_columns, pool_row, spread_columns
-from segmi.losses.compiled.runtime import allocating, compiled, entry, reordered
+from segmi.losses.compiled.runtime import allocating, compiled, entry
 from segmi.losses.compiled.sigmoid import centered_from_tails, centered_probabilities
 from segmi.losses.rmi.cpu.algebra import solve
-from segmi.losses.rmi.cpu.entries import add_row_gradient, collect_moments, export_moments, fold_whole_row, tails_pass
-from segmi.losses.rmi.cpu.folding import add_listed_folded
-from segmi.losses.rmi.cpu.moments import add_row, clear
-from segmi.losses.rmi.cpu.workspace import Layout, find_rows, is_narrow, new_workspace
-
-_ROUNDING: Final = 1e-10  # as in `segmi.losses.rmi.maps`
+from segmi.losses.rmi.cpu.cell_windows import fold_windows, place, sum_windows, varies_inside
+from segmi.losses.rmi.cpu.entries import add_row_gradient, export_moments, tails_pass
+from segmi.losses.rmi.cpu.workspace import Layout, is_narrow, new_workspace
 
 
 class Cells(NamedTuple):
@@ -36,9 +32,10 @@ class Cells(NamedTuple):
         whole: N×H'×W' bool, the included windows.
         order: N×(h·w) int64, for every cell the cell that replaces it; N×0 without a shuffle.
         shuffles_both: whether the order applies to the probability as well as to the label.
-        softmax: N×C×h×w float64, the pooled probabilities of a softmax, which their gradients replace; N×C×0×0 for a
+        softmax: m×h×w float64, the pooled probabilities of a softmax, which their gradients replace; 0×h×w for a
             sigmoid.
-        at: N×C×h×w int64, the pixels with the maxima of a softmax; N×C×1×0 for weighted sums.
+        at: m×h×w int64, the pixels with the maxima of a softmax; m×1×0 for weighted sums.
+        slots: N×C int64, the index of each pair in ``softmax``.
     """
 
     grid: Any
@@ -50,6 +47,7 @@ class Cells(NamedTuple):
     shuffles_both: Any
     softmax: Any
     at: Any
+    slots: Any
 
 
 class CellBuffers(NamedTuple):
@@ -134,39 +132,6 @@ def _pool(layout: Any, z: Any, cells: Any, which: int, work: Any) -> None:
         begin = end
 
 
-@reordered
-def _mean(a: Any) -> float:
-    total = 0.0
-    for k in range(a.size):
-        total += a[k]
-    return total / a.size
-
-
-@compiled
-def _place(source: Any, order: Any, which: int, radius: int, work: Any) -> None:
-    """Write a map into the rows and the border columns, in the given order of cells if there is one.
-
-    The mean of a probability is subtracted, which reduces cancellation.
-    """
-    (h, w), margin = source.shape, radius - 1
-    flat = source.reshape(source.size)
-    mean = _mean(flat) if which == 0 else 0.0
-    columns = work.windows.columns[which]
-    for r in range(h):
-        begin = r * (w + 2 * margin) + margin
-        row = work.windows.rows[which, begin : begin + w]
-        if len(order):
-            for k in range(w):
-                row[k] = flat[order[r * w + k]] - mean
-        else:
-            for k in range(w):
-                row[k] = source[r, k] - mean
-        for x in range(min(2 * margin, w)):
-            columns[margin + x, r + margin] = row[x]
-        for x in range(max(0, w - 2 * margin), w):
-            columns[5 * margin + x - w, r + margin] = row[x]
-
-
 @compiled
 def _write_maps(layout: Any, z: Any, number: int, c: int, cells: Any, radius: int, labeled: bool, work: Any) -> None:
     """Write both maps, and ``work.at`` of the probability of a sigmoid, which comes last."""
@@ -175,12 +140,12 @@ def _write_maps(layout: Any, z: Any, number: int, c: int, cells: Any, radius: in
         _pool(layout, z, cells, 1, work)
     else:
         work.map[:] = 0.0
-    _place(work.map, order, 1, radius, work)
+    place(work.map, order, 1, radius, work)
     if cells.softmax.size:
-        _place(cells.softmax[number, c], order[: order.size if cells.shuffles_both else 0], 0, radius, work)
+        place(cells.softmax[cells.slots[number, c]], order[: order.size if cells.shuffles_both else 0], 0, radius, work)
     else:
         _pool(layout, z, cells, 0, work)
-        _place(work.map, order[: order.size if cells.shuffles_both else 0], 0, radius, work)
+        place(work.map, order[: order.size if cells.shuffles_both else 0], 0, radius, work)
 
 
 @compiled
@@ -194,7 +159,7 @@ def _spread(layout: Any, number: int, c: int, cells: Any, scale: float, work: An
     if cells.softmax.size:
         for i in range(len(work.map)):
             for j in range(w):
-                cells.softmax[number, c, i, j] = scale * work.map[i, j]
+                cells.softmax[cells.slots[number, c], i, j] = scale * work.map[i, j]
         return
     if cells.maximum:
         for i in range(len(work.map)):
@@ -213,60 +178,6 @@ def _spread(layout: Any, number: int, c: int, cells: Any, scale: float, work: An
         elif r == 0 or grid.rows[r - 1] != i:
             spread_columns(grid, work.map[i], row)
         add_row_gradient(layout, r, scale * grid.row_weights[r], row, work, out)
-
-
-# --- windows
-
-
-@compiled
-def _varies_inside(rows: Any, whole: Any, radius: int) -> bool:
-    """Return whether any position of the label window takes different values, beyond the rounding of pooling."""
-    down, right = whole.shape
-    stride = right + 3 * (radius - 1)
-    for position in range(radius * radius):
-        lowest, highest = np.inf, -np.inf
-        for r in range(down):
-            begin = (r + position // radius) * stride + radius - 1 + position % radius
-            for k in range(right):
-                if whole[r, k]:
-                    lowest, highest = min(lowest, rows[begin + k]), max(highest, rows[begin + k])
-            if highest - lowest > _ROUNDING:
-                return True
-    return False
-
-
-@compiled
-def _sum_windows(layout: Any, radius: int, labeled: bool, buffers: Any) -> None:
-    """Write Σ x and the lower triangle of Σ x xᵀ over the included windows x = (P, Y)."""
-    (h, w), work = buffers.map.shape, buffers.windows
-    clear(work.tables)
-    if layout.sign <= 0:
-        for r in range(h):
-            find_rows(r, h, h, w, radius, work.row_starts)
-            add_row(layout, work.rows, work.row_starts, r, h, w, radius, labeled, work.tables)
-    collect_moments(layout, h, w, radius, work)
-
-
-@compiled
-def _fold_windows(
-    layout: Any, number: int, cells: Any, radius: int, labeled: bool, coefficients: Any, offsets: Any, buffers: Any
-) -> None:
-    """Write ``K (P_i, Y_i) - k₀`` of the included windows, added to their cells, into ``map``."""
-    (h, w), work = buffers.map.shape, buffers.windows
-    work.folded[:] = 0.0
-    if layout.sign <= 0:
-        for r in range(h):
-            fold_whole_row(layout, r, h, h, w, radius, labeled, coefficients, offsets, work, work.folded[r])
-    if layout.sign:
-        add_listed_folded(
-            work.rows, w, radius, layout.starts, float(layout.sign), work.window, coefficients, offsets, work.folded
-        )
-    folded, out, order = work.folded.reshape(h * w), buffers.map.reshape(h * w), cells.order[number]
-    if len(order) and cells.shuffles_both:
-        for k in range(out.size):
-            out[order[k]] = folded[k]
-    else:
-        copy(folded, out)
 
 
 # --- entries
@@ -299,10 +210,10 @@ def _entries(digest: str) -> Any:
             if not candidates[number, c]:
                 continue
             _write_maps(layout, z, number, c, cells, radius, labeled, work)
-            counted[number, c] = labeled and _varies_inside(work.windows.rows[1], whole, radius)
+            counted[number, c] = labeled and varies_inside(work.windows.rows[1], whole, radius)
             work.map[:] = 0.0
             if len(sums) or counted[number, c]:
-                _sum_windows(layout, radius, labeled, work)
+                sum_windows(layout, radius, labeled, work)
             if len(sums):
                 export_moments(work.windows.first, work.windows.second, sums[number, c])
             elif counted[number, c]:
@@ -311,7 +222,7 @@ def _entries(digest: str) -> Any:
                     work.windows.first, work.windows.second, image[5], published, ridge, k, k0
                 )
                 if with_gradient:
-                    _fold_windows(layout, number, cells, radius, labeled, k, k0, work)
+                    fold_windows(layout, number, cells, radius, labeled, k, k0, work)
             if with_gradient and (softmax or counted[number, c]):
                 _spread(layout, number, c, cells, term_scale, work, gradient)
 
@@ -336,7 +247,7 @@ def _entries(digest: str) -> Any:
             if not selected[number, c]:
                 continue
             _write_maps(layout, z, number, c, cells, radius, labeled, work)
-            _fold_windows(layout, number, cells, radius, labeled, coefficients[number, c], offsets[number, c], work)
+            fold_windows(layout, number, cells, radius, labeled, coefficients[number, c], offsets[number, c], work)
             _spread(layout, number, c, cells, term_scales[number, c], work, gradient)
 
     return _forward_cells, _backward_cells

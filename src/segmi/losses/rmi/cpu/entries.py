@@ -17,7 +17,7 @@ from segmi.losses.compiled.pixel_loss import add_softplus, pixel_loss, summed_lo
 from segmi.losses.compiled.runtime import allocating, compiled, entry
 from segmi.losses.compiled.sigmoid import add_scaled, derivatives, has_nan, negate, tails, tails_and_gradient
 from segmi.losses.rmi.cpu.algebra import solve, varies
-from segmi.losses.rmi.cpu.folding import add_listed_folded, fold_edges, fold_row, folded_edge, prepare_stencils
+from segmi.losses.rmi.cpu.folding import add_listed_folded, fold_whole_row
 from segmi.losses.rmi.cpu.moments import add_edge_moments, add_listed_moments, add_row, clear, collect
 from segmi.losses.rmi.cpu.workspace import (
     Layout,
@@ -130,30 +130,6 @@ def add_region_gradient(
         )
         for r in range(height):
             add_row_gradient(layout, r, scale, folded[r], work, out)
-
-
-@compiled
-def fold_whole_row(
-    layout: Any, r: int, ring: int, height: int, width: int, radius: int, dense: Any, coefficients: Any, offsets: Any,
-    work: Any, out: Any,
-) -> None:  # fmt: skip
-    """Write row r of the gradient with respect to the map, for all windows; rows must come in order."""
-    find_rows(r, ring, height, width, radius, work.row_starts)
-    prepare_stencils(coefficients, offsets, r, height, width, radius, work.stencils)
-    fold_row(layout, work.rows, work.row_starts, r, height, width, radius, dense, work.stencils, work.changes, out)
-    _set_edges(r, height, width, radius, work, out)
-
-
-@compiled
-def _set_edges(r: int, height: int, width: int, radius: int, work: Any, out: Any) -> None:
-    """Write the edges of row r; all inner rows share their stencils and are computed at row m."""
-    margin = radius - 1
-    inside = margin <= r < height - margin
-    if r == margin and inside:
-        fold_edges(work.columns, height, radius, work.stencils, work.window, work.edges)
-    for e in range(2 * margin):
-        x = e if e < margin else width - 2 * margin + e
-        out[x] = work.edges[e, r] if inside else folded_edge(work.columns, r, e, radius, work.stencils)
 
 
 @compiled

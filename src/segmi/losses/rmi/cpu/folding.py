@@ -14,11 +14,35 @@ import numpy as np
 
 from segmi.losses.compiled.runtime import compiled, reordered
 from segmi.losses.rmi.cpu.moments import gather
-from segmi.losses.rmi.cpu.workspace import edge_index
+from segmi.losses.rmi.cpu.workspace import edge_index, find_rows
 
 
 @compiled
-def fold_row(
+def fold_whole_row(
+    layout: Any, r: int, ring: int, height: int, width: int, radius: int, dense: Any, coefficients: Any, offsets: Any,
+    work: Any, out: Any,
+) -> None:  # fmt: skip
+    """Write row r of the gradient with respect to the map, for all windows; rows must come in order."""
+    find_rows(r, ring, height, width, radius, work.row_starts)
+    _prepare_stencils(coefficients, offsets, r, height, width, radius, work.stencils)
+    _fold_row(layout, work.rows, work.row_starts, r, height, width, radius, dense, work.stencils, work.changes, out)
+    _set_edges(r, height, width, radius, work, out)
+
+
+@compiled
+def _set_edges(r: int, height: int, width: int, radius: int, work: Any, out: Any) -> None:
+    """Write the edges of row r; all inner rows share their stencils and are computed at row m."""
+    margin = radius - 1
+    inside = margin <= r < height - margin
+    if r == margin and inside:
+        _fold_edges(work.columns, height, radius, work.stencils, work.window, work.edges)
+    for e in range(2 * margin):
+        x = e if e < margin else width - 2 * margin + e
+        out[x] = work.edges[e, r] if inside else _folded_edge(work.columns, r, e, radius, work.stencils)
+
+
+@compiled
+def _fold_row(
     layout: Any, rows: Any, starts: Any, r: int, height: int, width: int, radius: int, dense: Any, stencils: Any,
     changes: Any, out: Any,
 ) -> None:  # fmt: skip
@@ -47,7 +71,7 @@ def fold_row(
 
 
 @compiled
-def prepare_stencils(
+def _prepare_stencils(
     coefficients: Any, offsets: Any, r: int, height: int, width: int, radius: int, stencils: Any
 ) -> None:
     """Write the stencils of row r if they differ from the row above; rows must come in order."""
@@ -148,7 +172,7 @@ def _add_running_sum(changes: Any, begin: int, end: int, out: Any) -> None:
 
 
 @compiled
-def fold_edges(columns: Any, height: int, radius: int, stencils: Any, column: Any, out: Any) -> None:
+def _fold_edges(columns: Any, height: int, radius: int, stencils: Any, column: Any, out: Any) -> None:
     """Write the edges of all rows, with the same ``stencils`` for each; ``column`` is a buffer for 2R - 1 values."""
     margin, taps = radius - 1, 2 * radius - 1
     weights, constants = stencils
@@ -163,7 +187,7 @@ def fold_edges(columns: Any, height: int, radius: int, stencils: Any, column: An
 
 
 @compiled
-def folded_edge(columns: Any, r: int, e: int, radius: int, stencils: Any) -> float:
+def _folded_edge(columns: Any, r: int, e: int, radius: int, stencils: Any) -> float:
     """Return edge e of row r."""
     margin, taps = radius - 1, 2 * radius - 1
     weights, constants = stencils
