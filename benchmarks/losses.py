@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,13 +110,12 @@ def candidates(case: Case) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tenso
         "BinaryCrossEntropy + RegionMutualInformation": lambda z, y, _: pixels(z, y) + region(z, y),
         "RMILoss, PyTorch routine": lambda z, y, _: plain(z, y),
     }
-    pooled: list[dict[str, Any]] = [
-        {"pooling": "average"}, {"pooling": "average", "variant": "corrected"},
-        {"pooling": "max"}, {"pooling": "max", "variant": "corrected"},
-        {"pooling": "interpolation"}, {"pooling": "average", "probability": "softmax"},
-    ]  # fmt: skip
-    for options in pooled:
-        losses[f"RMILoss, {', '.join(options.values())}"] = partial(_call, RMILoss(stride=4, **options))
+    losses["RMILoss, softmax"] = partial(_call, RMILoss(probability="softmax"))
+    for pooling, probability, variant in product(
+        ("average", "max", "interpolation"), ("sigmoid", "softmax"), ("published", "corrected")
+    ):
+        options: Any = {"pooling": pooling, "probability": probability, "variant": variant}
+        losses[f"RMILoss, {pooling}, {probability}, {variant}"] = partial(_call, RMILoss(stride=4, **options))
     needed = 80 * 4 * case.images * case.classes * case.side**2
     if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"):
         return losses

@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from segmi.losses import RMILoss, region_mutual_information, region_mutual_information_plain, rmi_loss
+from segmi.losses import (
+    RegionPermutedPixels,
+    RegionShuffledLabels,
+    RMILoss,
+    region_mutual_information,
+    region_mutual_information_plain,
+    rmi_loss,
+)
 from segmi.losses.rmi.maps import axis_cells, pooled_label, pooled_probability, pooled_size
 from segmi.losses.rmi.rmi_config import RMIConfig
 
@@ -65,9 +72,48 @@ def test_every_radius(scene: Scene, gradient: Gradient, radius: int, probability
     assert apart(slope, truth) < (1e-6 if radius < 6 else 1e-4)
 
 
+@pytest.mark.parametrize("shuffle", [RegionPermutedPixels, RegionShuffledLabels])
+@pytest.mark.parametrize(
+    "options", [{}, {"variant": "corrected"}, *POOLINGS[:3], {"probability": "softmax"}], ids=named
+)
+def test_shuffles_equal_torch(scene: Scene, gradient: Gradient, options: Options, shuffle: Any) -> None:
+    labels = scene.labels(2, 4, 41, 38, ignored=True)
+    logits = scene.logits(labels, 5).float()
+    value, slope = gradient(lambda z: shuffle(kernel="numba", **options)(z, labels), logits)
+    expected, truth = gradient(lambda z: shuffle(kernel="torch", **options)(z, labels), logits.double())
+    assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert apart(slope, truth) < 2e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("options", POOLINGS[1:4], ids=named)
+def test_softmax_with_threads_and_precisions(scene: Scene, options: Options, dtype: torch.dtype) -> None:
+    labels = scene.labels(3, 4, 65, 70, ignored=True)
+    logits = scene.logits(labels, 5).to(dtype)
+    results, threads = [], torch.get_num_threads()
+    for number in (1, 3):
+        torch.set_num_threads(number)
+        z = logits.clone().requires_grad_()
+        loss = RMILoss(kernel="numba", probability="softmax", **options)(z, labels)
+        results.append((loss.detach(), *torch.autograd.grad(loss, z)))
+    torch.set_num_threads(threads)
+    exact = logits.double().requires_grad_()
+    expected = RMILoss(kernel="torch", probability="softmax", **options)(exact, labels)
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+    assert results[0][0].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert apart(results[0][1], torch.autograd.grad(expected, exact)[0]) < 2 * torch.finfo(dtype).eps + 1e-6
+
+
+@pytest.mark.parametrize("probability", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("options", POOLINGS[1:4], ids=named)
 @pytest.mark.parametrize("channels", [1, 4])
-def test_pixel_loss_of_the_same_pass(scene: Scene, gradient: Gradient, options: Options, channels: int) -> None:
+def test_pixel_loss_of_the_same_pass(
+    scene: Scene, gradient: Gradient, options: Options, channels: int, probability: str
+) -> None:
+    if channels == 1 and probability == "softmax":
+        pytest.skip("a softmax needs two channels")
+    options = {**options, "probability": probability}
     labels = scene.labels(2, max(channels, 2), 33, 30, ignored=True)
     logits = scene.logits(labels, channels).float()
     loss = RMILoss(kernel="numba", **options)

@@ -18,6 +18,8 @@ LOSSES: list[Callable[[], Loss]] = [
     lambda: RMILoss(class_reduction="mean", bce_weight=0.3),
     lambda: RMILoss(ignored="drop"),
     RMILoss.as_published,
+    lambda: RMILoss(probability="softmax"),
+    lambda: RMILoss(probability="softmax", pooling="max", stride=2, variant="corrected"),
     RegionMutualInformation,
     lambda: RegionMutualInformation(variant="corrected", ignored="zero"),
     BinaryCrossEntropy,
@@ -166,3 +168,15 @@ class TestGradientBuffer:
         other = step(-2.0)
         assert (held == before).all()
         assert not torch.equal(other, step(1.0))
+
+
+def test_softmax_needs_one_pass(data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    from segmi.losses.rmi import cpu
+
+    logits, labels = data
+    loss = RMILoss(probability="softmax", pooling="average", stride=2, kernel="numba")
+    loss(logits.requires_grad_(), labels).backward()
+    monkeypatch.setattr(cpu, "backward", None)
+    again = logits.detach().requires_grad_()
+    loss(again, labels).backward()
+    assert torch.equal(again.grad, logits.grad)  # type: ignore[arg-type]

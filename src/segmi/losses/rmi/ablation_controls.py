@@ -200,7 +200,7 @@ class RegionPermutedPixels(_ShuffledRegions):
     Assumes: as region mutual information, without the removed part.
     Invariances: offset and complement of each class's map; not class names, since the order depends on them.
     Degenerate solutions: the complement; a constant map is stationary.
-    Cost: a few times region mutual information, and a shuffle of label and probability.
+    Cost: up to three times region mutual information, with the shuffle of label and probability.
     """
 
     shuffle = "pixels"
@@ -214,7 +214,7 @@ class RegionShuffledLabels(_ShuffledRegions):
     Invariances: as `RegionPermutedPixels`.
     Degenerate solutions: all, since label and prediction are independent; a network can only gain by chance, with maps
         that vary enough to correlate with anything.
-    Cost: a few times region mutual information, and a shuffle of the label.
+    Cost: up to three times region mutual information, with the shuffle of the label.
     """
 
     shuffle = "labels"

@@ -86,7 +86,6 @@ def forward(
     gradients = new_maps(logits.shape if scales else (n, 1, 0, 0))
     factors: Any = (scales.term, np.float32(scales.pixel)) if scales else (0.0, np.float32(0))
     options = config.radius, config.variant == "published", config.ridge, skipped_value(config), pixels
-
     results = losses, terms, information, counted, coefficients, offsets, sums, flags, gradients
     cells = _pool_softmax(z, labels, ignore_index, varying, config, cells)
     kernel = _forward_channels
@@ -228,10 +227,9 @@ def _cells(
     if config.ignored == "drop" and not valid.all():
         whole = included_windows(targets, config).numpy()
     for number, included in enumerate(whole):
-        windows = int(included.sum())
-        few = 2 * windows > included.size  # list the smaller of the two sets
-        starts = np.argwhere(included != few).astype(np.int32)
-        sign = 0 if windows == included.size else -1 if few else 1
+        windows, every = int(included.sum()), included.size
+        few = 2 * windows > every  # list the smaller of the two sets
+        starts, sign = np.argwhere(included != few).astype(np.int32), 0 if windows == every else -1 if few else 1
         images[number] = images[number]._replace(starts=starts, sign=sign, windows=windows)
     order = shuffled_order(targets, config)
     grid, label_grid = (
