@@ -46,7 +46,7 @@ def test_an_image_in_two_splits_is_a_problem(make):
     (problem,) = check_dataset(open_dataset("camvid", root)).problems
     assert problem.file == str(root / "val/0016E5_07959.png")
     assert problem.message == f"this image of val is also in train, as {root / 'train/0001TP_006690.png'}"
-    assert "remove it from one of the two splits" in problem.remedy
+    assert "remove one of the two files and its mask" in problem.remedy
 
 
 def test_a_name_in_two_lists_is_a_problem(make):
@@ -56,6 +56,7 @@ def test_a_name_in_two_lists_is_a_problem(make):
         file.write("2007_000032\n")
     report = check_dataset(open_dataset("voc2012", root))
     assert [problem.file.endswith("2007_000032.jpg") for problem in report.problems] == [True]
+    assert "remove it from one of the two splits" in report.problems[0].remedy
     assert any("share the group 2007_000032" in note for note in report.notes)
 
 

@@ -194,7 +194,9 @@ def _repeated(listings: dict[str, list[Sample]], checked: dict[str, list[_Checke
             other_split, other = first.setdefault(result.digest, (split, sample))
             if other_split != split:
                 message = f"this image of {split} is also in {other_split}, as {other.file('image')}"
-                problems.append(Problem(sample.file("image"), message, "remove it from one of the two splits"))
+                listed_twice = sample.image == other.image
+                remedy = "it from one of the two splits" if listed_twice else "one of the two files and its mask"
+                problems.append(Problem(sample.file("image"), message, f"remove {remedy}"))
             elif other is not sample:
                 notes.append(f"{sample.file('image')} is the same image as {other.file('image')}")
     return problems, notes

@@ -15,6 +15,7 @@ import torch
 
 from segmi.datasets.reader import DatasetReader
 from segmi.datasets.workers import processors
+from segmi.errors import counted
 from segmi.models.network import resolve_device
 from segmi.models.pretrained import Weights, available_weights
 from segmi.study.environment import memory_gb
@@ -166,7 +167,7 @@ def _windows(facts: Facts, given: Mapping[str, Any]) -> Decision:
     if side > 1024:
         side = 1024
         fields["evaluation.window"] = side
-        text, reason = f"windows of {side}", f"the longest side is {facts.largest}, too large for the memory at once"
+        text, reason = f"windows of {side}", f"the longest side is {facts.largest}; windows limit the memory"
     # The logits of a batch take at most half a GiB.
     batch = max(1, min(8, 2**27 // (facts.classes * side * side)))
     return Decision(fields | {"evaluation.batch_size": batch}, f"{text}, {batch} at a time", reason)
@@ -202,7 +203,7 @@ def _batch(facts: Facts, given: Mapping[str, Any]) -> Decision:
     if facts.memory_gb is not None and facts.memory_gb < 4:
         usual = 4
     batch = max(1, min(usual, facts.trained))
-    limit = f"all {facts.trained} training images" if batch < usual else f"{facts.memory_gb or 0:.0f} GiB of memory"
+    limit = counted(facts.trained, "training image") if batch < usual else f"{facts.memory_gb or 0:.0f} GiB of memory"
     size = given.get("training.batch_size") or batch
     rate = float(f"{3e-3 * math.sqrt(size / 8):.2g}")
     fields = {"training.batch_size": batch, "training.optimizer": "AdamW", "training.learning_rate": rate}

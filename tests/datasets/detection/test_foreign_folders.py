@@ -482,3 +482,10 @@ def test_two_files_of_one_stem_are_not_mended_by_pairs(tmp_path):
     with pytest.raises(DataError, match="keep one file per stem") as caught:
         propose(tmp_path)
     assert "--pairs-only" not in str(caught.value)
+
+
+def test_the_folders_that_the_content_decides_on_are_named(tmp_path):
+    for number in range(5):
+        photo(tmp_path / f"a/{number}.png")
+        labels(tmp_path / f"b/{number}.png")
+    assert "by their content, images are in a and masks in b" in propose(tmp_path).notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,23 @@ def test_names_in_other_forms(tmp_path, name, content):
     write(tmp_path, lambda labels: labels)
     (tmp_path / name).write_text(content)
     assert names_of(propose(tmp_path)) == CLASSES
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "labels.txt"])
+def test_an_ignored_name_in_the_order_of_the_values(tmp_path, name):
+    write(tmp_path, lambda labels: labels)
+    (tmp_path / name).write_text("sky\nroad\nunlabeled\n")
+    proposal = propose(tmp_path)
+    assert names_of(proposal) == {"sky": 0, "road": 1}
+    assert proposal.dataset.config.ignored == (2,)
+
+
+def test_colors_in_the_form_of_css(tmp_path):
+    colors = np.array([(10, 20, 30), (200, 0, 0), (0, 200, 50)], np.uint8)
+    write(tmp_path, lambda labels: colors[labels])
+    listed = [("sky", "rgb(10, 20, 30)"), ("road", "rgba(200,0,0,255)"), ("car", "#00C832")]
+    (tmp_path / "labels.json").write_text(json.dumps([{"name": name, "color": color} for name, color in listed]))
+    assert names_of(propose(tmp_path)) == {"sky": (10, 20, 30), "road": (200, 0, 0), "car": (0, 200, 50)}
 
 
 def test_names_with_numbers_stay_whole(tmp_path):

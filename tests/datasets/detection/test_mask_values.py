@@ -243,7 +243,10 @@ def test_255_beside_classes_is_ignored_with_its_share(tmp_path):
     masks = [regions([0, 1, 2, 255], seed) for seed in range(4)] + [regions([0, 255])]
     proposal = propose(folder(tmp_path, masks))
     assert proposal.dataset.config.ignored == (255,)
-    assert "255 (5.86% of the pixels) is ignored, since there are other values" in proposal.notes
+    note = "255 (5.86% of the pixels) is ignored, since there are other values"
+    assert f"{note}; 1 mask with 0 and 255 only: check that 255 is not the foreground there" in proposal.notes
+    mixed = propose(folder(tmp_path / "mixed", masks[:4])).notes
+    assert any(one.endswith("is ignored, since there are other values") for one in mixed)
 
 
 @pytest.mark.parametrize(

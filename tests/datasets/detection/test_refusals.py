@@ -144,7 +144,7 @@ REFUSALS = {
     empty: ["expected images (.bmp,", "got notes.txt", "give the folder that holds"],
     gone: ["expected a folder of images and masks, got nothing"],
     too_few_names: ["classes.txt: expected a name for every value, got 2 names", "hold also", "add the missing names"],
-    same_image_in_two_splits: ["this image of val is also in train", "remove it from one of the two splits"],
+    same_image_in_two_splits: ["this image of val is also in train", "remove one of the two files and its mask"],
 }
 
 

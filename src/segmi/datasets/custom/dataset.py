@@ -75,8 +75,9 @@ class CustomDataset(DatasetReader):
         part = self.config.parts[source]
         images, masks = self._files(part)
         stems, problems = self._stems(part, images, masks)
-        # With several image folders, 1.png of train and 1.png of val are different groups.
-        several = len({one.images for one in self.config.parts.values()}) > 1
+        # With several image folders, 1.png of train and 1.png of val are different groups. So are train_1.png and
+        # val_1.png.
+        origins = {one: _origin(one) for one in self.config.parts.values()}
         samples, unpaired = split_listing(
             split,
             images,
@@ -84,7 +85,7 @@ class CustomDataset(DatasetReader):
             stems,
             group=self._group if self.config.groups is None else group_names(self.root / self.config.groups, images),
             contiguous=self.config.contiguous,
-            prefix=f"{part.images}/" if several else "",
+            prefix=origins[part] if len({*origins.values()}) > 1 else "",
             shares=drawn if source == "train" else {},
             seed=self.config.seed,
             mask_ending=f"{self.config.affixes_of(part).mask_suffix}.png",
@@ -152,14 +153,14 @@ class CustomDataset(DatasetReader):
     def unused_files(self) -> list[Path]:
         """Return the files beside masks that are neither masks nor images by their names, such as ``a_parts.png``."""
         unused: dict[Path, None] = {}
+        files = [one for part in self.config.parts.values() for one in self._files(part)]
+        used = {path for one in files for path in one.by_stem.values()}  # splits can share a folder
         for part in self.config.parts.values():
-            images, masks = self._files(part)
             affixes = self.config.affixes_of(part)
             if affixes.mask_folder or affixes.mask_name or part.pairs is not None:
                 continue
             found = image_files(self.root / part.masks)
             found = found if part.masks == part.images else _outside(found, self.root / part.images)
-            used = {*images.by_stem.values(), *masks.by_stem.values()}
             unused |= dict.fromkeys(p for p in found.by_stem.values() if p not in used and not _is_own(p, found.folder))
         return list(unused)
 
@@ -178,6 +179,11 @@ class CustomDataset(DatasetReader):
         if self.config.pairs_only:
             stems = [stem for stem in stems if stem in images.by_stem and stem in masks.by_stem]
         return stems, problems
+
+
+def _origin(part: SplitFolders) -> str:
+    own = part.affixes or NO_AFFIXES
+    return f"{part.images}/{own.image_prefix}{own.image_suffix}"
 
 
 class _NamePattern(NamedTuple):

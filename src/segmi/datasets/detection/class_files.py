@@ -161,12 +161,12 @@ def _object_row(fields: Mapping[str, Any]) -> ClassRow | None:
 
 
 def _color_of(given: Any) -> Color | None:
-    """Return a color given as three numbers, also in one text, or as ``#rrggbb`` or ``#rgb``; None for others."""
+    """Return a color given as three numbers, also in one text or in ``rgb()``, or as ``#rrggbb`` or ``#rgb``; or None."""
     if isinstance(given, str) and re.fullmatch(r"#[0-9a-fA-F]{3}", given.strip()):
         given = "#" + "".join(2 * digit for digit in given.strip()[1:])
     if isinstance(given, str) and (hexadecimal := re.fullmatch(r"#([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?", given.strip())):
         return from_hex(hexadecimal[1])[0]
-    if isinstance(given, str) and re.fullmatch(r"[\[(]?\s*\d+(?:[\s,;]+\d+){2,3}\s*[\])]?", given.strip()):
+    if isinstance(given, str) and re.fullmatch(r"(?:rgba?)?[\[(]?\s*\d+(?:[\s,;]+\d+){2,3}\s*[\])]?", given.strip()):
         given = re.findall(r"\d+", given)
     if (
         not isinstance(given, list | tuple)

@@ -106,7 +106,9 @@ def _classes_of(path: Path, inside: str) -> NamedClasses | None:
     numbered = any(row.value is not None or row.name == UNSHIFTED_NAME for row in rows)
     if name == FILE_NAME and not numbered:
         classes = read_classes(path)
-        if rows and not {row.name for row in rows} & {*classes.names}:  # names in one line, or a list of Python
+        ignored = classes.ignored is None and {row.name.lower() for row in rows} & IGNORED_NAMES
+        # names in one line, or a list of Python
+        if rows and (ignored or not {row.name for row in rows} & {*classes.names}):
             return _named_classes(rows, inside)
         return NamedClasses(classes.names, classes.colors, classes.ignored, classes.ignored_color, inside)
     return _named_classes(rows, inside) if rows else None

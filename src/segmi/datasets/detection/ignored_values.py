@@ -7,7 +7,7 @@ from typing import Final
 
 from segmi.datasets.custom.dataset_config import Value
 from segmi.datasets.detection.mask_values import ISOLATED_SHARE, MaskValues
-from segmi.errors import UsageError
+from segmi.errors import UsageError, counted
 from segmi.types import IGNORE_INDEX
 
 STRAY_SHARE: Final = 0.2
@@ -56,7 +56,10 @@ def guess_ignored(masks: MaskValues) -> tuple[list[int], list[str]]:
     if (plain > 0 if few else 2 * plain >= with_it) or (stray and (few or not numbered)):
         raise _ambiguous(masks, rest, plain)
     share = masks.share(IGNORE_INDEX)
-    return [IGNORE_INDEX], [f"255 ({share:.2%} of the pixels) is ignored, since there are other values"]
+    note = f"255 ({share:.2%} of the pixels) is ignored, since there are other values"
+    if plain:
+        note += f"; {counted(plain, 'mask')} with 0 and 255 only: check that 255 is not the foreground there"
+    return [IGNORE_INDEX], [note]
 
 
 def _ambiguous(masks: MaskValues, rest: list[int], plain: int) -> UsageError:

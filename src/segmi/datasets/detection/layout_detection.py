@@ -21,6 +21,7 @@ from segmi.datasets.detection.folder_pairs import (
     preferred,
 )
 from segmi.datasets.detection.name_patterns import is_pattern, pattern_pairs
+from segmi.datasets.detection.named_splits import splits_in_names
 from segmi.datasets.detection.refusals import ambiguous_folders, ambiguous_names, no_layout, without_split
 from segmi.datasets.detection.survey import Survey, classify_name
 from segmi.datasets.group_table import split_column
@@ -39,6 +40,8 @@ LAYOUTS: Final = (
     (r"(^|/)labels/sem_seg/masks/", "BDD100K's layout"),
 )
 """Published layouts, by the path of their masks."""
+
+BY_CONTENT: Final = "two folders, one with masks"
 
 WHOLE: Final = "trainval"  # the list of all images that are not for testing, as in VOC
 LISTED_SHARE: Final = 0.5  # the share of lines that must name images for a text file to be a split list
@@ -67,7 +70,7 @@ def detect_layout(survey: Survey, images: str | None = None, masks: str | None =
         (panoptic_pairs, "COCO's panoptic PNG files with their JSON"),
         (pairs_by_role, ""),
         (pairs_side_by_side, "images and masks side by side, with different names"),
-        (pairs_by_content, "two folders, one with masks"),
+        (pairs_by_content, BY_CONTENT),
     ):
         if pairs := find(survey):
             return _layout(survey, pairs, words)
@@ -147,6 +150,8 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str, *, named: b
         parts, lists, more = _split_by_lists(survey, parts["train"], names)
         words += lists
         notes += more
+        if not lists and (in_names := splits_in_names(survey.images.get(used[0].images, ()), parts["train"], names)):
+            parts, words = in_names, f"{words}, splits by the names of the files"
     elif "train" not in parts:
         train = [f.path for f in survey.images if f.split == "train" and f.role in (None, "image")]
         if train and not named:
@@ -158,6 +163,9 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str, *, named: b
         first = next(iter(parts))
         notes.append(f"{first} is used for the missing train")
         parts = {"train": parts.pop(first), **parts}
+    if words.startswith(BY_CONTENT):
+        images, masks = (dict.fromkeys(printable(part[side]) for part in parts.values()) for side in (0, 1))
+        notes.insert(0, f"by their content, images are in {', '.join(images)} and masks in {', '.join(masks)}")
     return Layout(words, parts, names, tuple(notes))
 
 
