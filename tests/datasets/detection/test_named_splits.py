@@ -47,7 +47,8 @@ def test_splits_in_names(tmp_path: Path, image: str, mask: str) -> None:
         numbers = range(SPLITS.count(split))
         expected = [(image.format(split=split, number=n), mask.format(split=split, number=n)) for n in numbers]
         samples = dataset.split(split)
-        assert [tuple(p.relative_to(tmp_path).as_posix() for p in (s.image, s.mask)) for s in samples] == expected
+        found = [tuple(str(path).removeprefix(f"{tmp_path}/") for path in (s.image, s.mask)) for s in samples]
+        assert found == expected
 
 
 @pytest.mark.parametrize(

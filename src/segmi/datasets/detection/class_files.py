@@ -161,7 +161,7 @@ def _object_row(fields: Mapping[str, Any]) -> ClassRow | None:
 
 
 def _color_of(given: Any) -> Color | None:
-    """Return a color given as three numbers, also in one text or in ``rgb()``, or as ``#rrggbb`` or ``#rgb``; or None."""
+    """Return a color given as three numbers, also in one text or ``rgb()``, or as ``#rrggbb`` or ``#rgb``; or None."""
     if isinstance(given, str) and re.fullmatch(r"#[0-9a-fA-F]{3}", given.strip()):
         given = "#" + "".join(2 * digit for digit in given.strip()[1:])
     if isinstance(given, str) and (hexadecimal := re.fullmatch(r"#([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?", given.strip())):

@@ -164,8 +164,9 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str, *, named: b
         notes.append(f"{first} is used for the missing train")
         parts = {"train": parts.pop(first), **parts}
     if words.startswith(BY_CONTENT):
-        images, masks = (dict.fromkeys(printable(part[side]) for part in parts.values()) for side in (0, 1))
-        notes.insert(0, f"by their content, images are in {', '.join(images)} and masks in {', '.join(masks)}")
+        images = ", ".join(dict.fromkeys(printable(part.images) for part in parts.values()))
+        masks = ", ".join(dict.fromkeys(printable(part.masks) for part in parts.values()))
+        notes.insert(0, f"by their content, images are in {images} and masks in {masks}")
     return Layout(words, parts, names, tuple(notes))
 
 

@@ -16,7 +16,7 @@ def splits_in_names(stems: Sequence[str], part: SplitFolders, affixes: Affixes) 
     """Return the splits that begin or end the name of every image; none unless train and another one occur.
 
     Args:
-        stems: the stems of the images, with those of the masks if they are side by side.
+        stems: the stems of the images, and of the masks if they are side by side.
         part: the folders of all of them.
         affixes: the affixes of their names; names with others than prefixes and suffixes have no splits.
 
