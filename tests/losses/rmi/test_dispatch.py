@@ -17,6 +17,7 @@ from segmi.losses import (
     region_mutual_information_plain,
     rmi_loss,
 )
+from segmi.losses.rmi import operators
 from segmi.losses.rmi.operators import region_kernel_result, sums_description, sums_integers
 from segmi.losses.rmi.rmi_config import RMIConfig
 
@@ -90,8 +91,11 @@ def test_sums_follow_the_rate_of_float64(
 ) -> None:
     device = torch.device("cuda", 0)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(operators, "_slow_float64", {})
     assert sums_description(device) == expected
     assert sums_integers(device) == (capability != (9, 0))
+    traced = torch.compile(lambda x: x + sums_integers(device), fullgraph=True, backend="eager")
+    assert traced(torch.zeros(())) == (capability != (9, 0))
     monkeypatch.setenv("SEGMI_SUMS", "float64")
     assert not sums_integers(device)
     assert sums_description(device) == "float64, set by SEGMI_SUMS"

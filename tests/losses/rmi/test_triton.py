@@ -18,6 +18,17 @@ pytest.importorskip("triton", reason="the CUDA kernels need triton, which comes 
 CASES = Path(__file__).with_name("triton_cases.py")
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "kind", ["GeForce, logits", "GeForce, pooled maps", "data center, logits", "data center, maps"]
+)
+def test_kernels_compile_without_a_device(kind: str) -> None:
+    command = [sys.executable, str(CASES.with_name("triton_compilation.py")), kind]
+    environment = os.environ | {"TRITON_INTERPRET": "0"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 @pytest.mark.cuda
 @pytest.mark.timeout(1200)
 def test_kernels_agree_with_the_reference() -> None:

@@ -63,6 +63,7 @@ def region_kernel_result(
 
 SUMS_VARIABLE: Final = "SEGMI_SUMS"
 _FAST_FLOAT64: Final = {(6, 0), (7, 0), (8, 0), (9, 0), (10, 0)}  # compute capability, 1/2 of the rate of float32
+_slow_float64: Final[dict[str, bool]] = {}  # by device
 
 
 def sums_integers(device: torch.device) -> bool:
@@ -74,7 +75,11 @@ def sums_integers(device: torch.device) -> bool:
     if forced:
         check_choice(SUMS_VARIABLE, forced, ("integer", "float64"))
         return forced == "integer"
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) not in _FAST_FLOAT64
+    key = str(device)
+    if key not in _slow_float64 and not torch.compiler.is_compiling():  # TorchDynamo cannot read the capability
+        fast = device.type != "cuda" or torch.cuda.get_device_capability(device) in _FAST_FLOAT64
+        _slow_float64[key] = not fast
+    return _slow_float64.get(key, False)
 
 
 def sums_description(device: torch.device) -> str:
