@@ -58,5 +58,5 @@ if __name__ == "__main__":
         "GeForce, logits": lambda: main(89, "*i32", integers=True, sigmoid=True, ones=False),
         "GeForce, pooled maps": lambda: main(75, "*fp32", integers=True, sigmoid=False, ones=True),
         "data center, logits": lambda: main(90, "*i32", integers=False, sigmoid=True, ones=False),
-        "data center, maps": lambda: main(80, "*fp64", integers=False, sigmoid=False, ones=True),
+        "data center, maps": lambda: main(80, "*fp32", integers=False, sigmoid=False, ones=True),
     }[sys.argv[1]]()

@@ -248,14 +248,21 @@ def _occurrences(numbers: Tensor, below: int) -> Tensor:
     )
 
 
-def label_cells(targets: Targets, pairs: Tensor, channels: int, config: RMIConfig, order: Tensor | None) -> Tensor:
+def label_cells(
+    targets: Targets,
+    pairs: Tensor,
+    channels: int,
+    config: RMIConfig,
+    order: Tensor | None,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
     """Return m×h×w label maps of ``pairs`` on the feature grid, bool without pooling, in the given order of cells."""
     image, ids = pairs // channels, class_ids(channels, pairs.device)
     if len(pairs) == len(targets.classes) * channels:
         y = (targets.classes.unsqueeze(1) == ids[:, None, None]).logical_and(targets.valid.unsqueeze(1)).flatten(0, 1)
     else:
         y = (targets.classes[image] == ids[pairs % channels][:, None, None]) & targets.valid[image]
-    y = y if config.pooling == "none" else pooled_label(y.double(), config)
+    y = y if config.pooling == "none" else pooled_label(y.to(dtype), config)
     return y if order is None else shuffled(y, order[image])
 
 

@@ -72,7 +72,8 @@ def _terms(z: Tensor, targets: Targets, config: RMIConfig, triton: bool) -> Regi
     p = pooled_probability(_probability(z, targets.valid, pairs, config), config)
     if order is not None and config.shuffle == "pixels":
         p = shuffled(p, order[image])
-    y = label_cells(targets, pairs, channels, config, order)
+    # without a copy of the labels in float64, twice as large as the logits, where all pairs are computed at once
+    y = label_cells(targets, pairs, channels, config, order, torch.float32 if triton else torch.float64)
     known = computed.flatten()[pairs]  # all True on the CPU
     sums = window_sums(p, y, None if whole is None else whole[image], config.radius, known if triton else None)
     known = known[:, None, None]

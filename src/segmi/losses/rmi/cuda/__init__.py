@@ -125,5 +125,5 @@ def window_sums_gradient(
 
 def _as_images(p: Tensor, y: Tensor, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return maps as images of one class."""
-    labels = y.view(torch.int8) if y.dtype == torch.bool else y.float() if sums_integers(p.device) else y
+    labels = y.view(torch.int8) if y.dtype == torch.bool else y
     return p.unsqueeze(1), labels, active.unsqueeze(1)
