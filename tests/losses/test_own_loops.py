@@ -26,10 +26,10 @@ from segmi.losses import (
     MutualLearning,
     Objective,
     RMILoss,
+    first_batch,
     jensen_shannon,
     mutual_learning,
 )
-from segmi.losses import foreground as foreground_module
 from segmi.types import Batch, Output
 
 Scene = Any
@@ -169,6 +169,50 @@ class TestPeers:
             loss((logits,), [logits], labels)
 
 
+class TestProbabilities:
+    @staticmethod
+    def said(loss: Loss, logits: Tensor) -> list[str]:
+        labels = torch.randint(0, 3, (2, 8, 8))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                loss(logits, labels)
+        return [str(one.message) for one in caught if "probabilities" in str(one.message)]
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize("name", ["cross_entropy", "dice", "rmi_loss"])
+    def test_probabilities_give_one_warning(self, name: str, dtype: torch.dtype) -> None:
+        logits = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
+        assert self.said(build(name), logits) == []  # type: ignore[arg-type]
+        (message,) = self.said(build(name), logits.softmax(1))  # type: ignore[arg-type]
+        assert "logits: expected the output of the network before the softmax, got probabilities" in message
+        assert "Fix: remove the softmax" in message
+
+    def test_sigmoids_and_other_positive_logits_give_none(self) -> None:
+        logits = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        assert self.said(CrossEntropy(), logits) == []
+        with pytest.raises(TypeError, match="logits: expected a floating-point tensor"):
+            CrossEntropy()(torch.ones(2, 3, 8, 8, dtype=torch.long), torch.zeros(2, 8, 8, dtype=torch.long))
+
+
+class TestUnknownOptions:
+    def test_every_loss_names_them(self, name: str) -> None:
+        with pytest.raises(TypeError, match=r"^xyz: expected an option of the loss\. Fix: use one of .*ignore_index"):
+            LOSSES[name](xyz=1)
+
+    def test_options_of_pytorch_get_a_remedy(self) -> None:
+        with pytest.raises(TypeError, match=r"^weight: expected an option of the loss\. Fix: for class weights, use "):
+            CrossEntropy(weight=torch.ones(3))
+        for loss in (CrossEntropy, RMILoss):
+            with pytest.raises(TypeError, match=r"^reduction: expected an option of the loss\. Fix: omit it"):
+                loss(reduction="none")
+        with pytest.raises(TypeError, match=r"Fix: did you mean 'ignore_index'\?"):
+            CrossEntropy(ignore_indx=0)
+
+    def test_signatures_stay(self) -> None:
+        assert list(inspect.signature(LOSSES["focal"]).parameters) == ["focus", "ignore_index"]
+
+
 class TestBinaryLabels:
     @staticmethod
     def said(loss: Loss, labels: Tensor, calls: int = 3, channels: int = 1) -> list[str]:
@@ -201,10 +245,10 @@ class TestBinaryLabels:
     def test_on_a_gpu_a_thread_waits_for_the_result(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The event is one whose work is not done until the caller has continued."""
         done, said = threading.Event(), list[str]()
-        monkeypatch.setattr(foreground_module.warnings, "warn", lambda text, **_: said.append(text))
+        monkeypatch.setattr(first_batch.warnings, "warn", lambda text, **_: said.append(text))
         event = type("Event", (), {"synchronize": lambda self: done.wait(10)})()
         waiting = threading.Thread(
-            target=foreground_module._warn_after, args=(event, torch.tensor(True), 255), daemon=True
+            target=first_batch._warn_after, args=(event, torch.tensor(True), "text"), daemon=True
         )
         waiting.start()
         assert said == []

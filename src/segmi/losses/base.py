@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from segmi.losses.compiled import is_eager
-from segmi.losses.foreground import warn_without_foreground
+from segmi.losses.first_batch import warn_of_first_batch
+from segmi.losses.option_checks import CheckedOptions
 from segmi.losses.probabilities import count_valid
 from segmi.losses.ratio_terms import Diagnostic, Term
 from segmi.losses.targets import ignore_value, plain
@@ -51,7 +52,7 @@ Invariance: TypeAlias = Literal["logit shift", "prediction permutation", "class 
 only; permuting the classes of labels and predictions together; permuting the pixels of all images."""
 
 
-class Loss(nn.Module, ABC):
+class Loss(CheckedOptions, nn.Module, ABC):
     """A loss on the logits of one network: ``loss(logits, labels) → scalar``, to be minimized.
 
     A subclass stores its options, declares the fields below and implements `term`, or `terms` for a sum of ratios.
@@ -62,7 +63,7 @@ class Loss(nn.Module, ABC):
     invariances: tuple[Invariance, ...] = ()
     scope: Scope = "image"
     ignore_index: int | None = IGNORE_INDEX
-    _has_seen_labels = False  # whether the labels of a binary problem were checked
+    _has_seen_a_batch = False
     stateful: bool = False
     """Whether it keeps state between batches, so that every network needs its own copy."""
 
@@ -99,21 +100,15 @@ class Loss(nn.Module, ABC):
     def forward(self, logits: Logits, labels: Labels) -> Tensor:
         """Return the scalar loss of N×C×H×W logits and N×H×W integer labels.
 
-        For one or two channels, it warns once if the first labels are 0 and the ignored value only.
+        It warns once if the first logits are probabilities, or the first labels of a binary problem lack class 1.
         """
         logits, labels = plain(logits), plain(labels)
-        self._check_foreground(logits, labels)
+        if not self._has_seen_a_batch and is_eager(logits) and is_eager(labels):
+            self._has_seen_a_batch = True
+            warn_of_first_batch(logits, labels, self.ignore_index)
         # starts with the first term instead of 0, so that the sum is always a tensor
         first, *others = self.terms(logits, labels).values()
         return sum((term.weight * term.value for term in others), start=first.weight * first.value)
-
-    def _check_foreground(self, logits: Logits, labels: Labels) -> None:
-        # labels 0 and 255, where 255 was meant as class 1
-        if self._has_seen_labels or not is_eager(logits) or not is_eager(labels):
-            return
-        self._has_seen_labels = True
-        if logits.ndim == 4 and logits.shape[1] <= 2 and self.ignore_index is not None:
-            warn_without_foreground(labels, self.ignore_index)
 
 
 class PixelLoss(Loss):
@@ -145,7 +140,7 @@ class CallableLoss(Loss):
         return {"": logits.new_full((), len(labels))}
 
 
-class Objective(nn.Module, ABC):
+class Objective(CheckedOptions, nn.Module, ABC):
     """A loss on the outputs of a cohort: ``objective(outputs, batch) → {name: Term}``, minimized as a weighted sum.
 
     Args:

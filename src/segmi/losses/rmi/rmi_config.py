@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache, wraps
 from typing import Any, Final, Literal, TypedDict, TypeVar, cast, get_args, get_type_hints
 
-from segmi.errors import nearest
-from segmi.losses.option_checks import check_choice
+from segmi.losses.option_checks import check_choice, unknown_option
 
 __all__ = ["RMIConfig"]
 
@@ -190,7 +189,7 @@ def read_options(options: RMIOptions, **ablation: Any) -> RMIConfig:
     names = [item.name for item in _OPTIONS]
     for name in options:
         if name not in names:
-            raise _unknown_option(name, names)
+            raise unknown_option(name, names)
     return RMIConfig(**options, **ablation)
 
 
@@ -216,16 +215,10 @@ def expand_options(function: F) -> F:
     def checked(*arguments: Any, **options: Any) -> Any:
         for name in options:
             if name not in names:
-                raise _unknown_option(name, [one.name for one in parameters if one.kind is one.KEYWORD_ONLY])
+                raise unknown_option(name, [one.name for one in parameters if one.kind is one.KEYWORD_ONLY])
         return function(*arguments, **options)
 
     checked.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
     annotations = {name: hint for name, hint in function.__annotations__.items() if name != "options"}
     checked.__annotations__ = annotations | {item.name: hints[item.name] for item in _OPTIONS}
     return cast(F, checked)
-
-
-def _unknown_option(name: str, names: Sequence[str]) -> TypeError:
-    guess = nearest(name, names)
-    fix = f"did you mean {guess!r}?" if guess else f"use one of {', '.join(names)}."
-    return TypeError(f"{name}: expected an option of the loss. Fix: {fix}")
