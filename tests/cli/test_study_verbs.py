@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,13 @@ def file(tmp_path: Path) -> str:
 
 def test_check_accepts_a_valid_study(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "check", file]) == 0
-    assert "is valid: 1 runs" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "is valid: 1 run\n" in out
+    assert out.endswith(f"next: segmi study run {shlex.quote(file)}\n")
+    assert main(["study", "check", file, "seeds=[0, 1]", "--root", "my data"]) == 0
+    assert capsys.readouterr().out.endswith(f"run {shlex.quote(file)} --root 'my data' 'seeds=[0, 1]'\n")
+    assert main(["study", "show", file, "--root", "my data"]) == 0  # as `study run`
+    assert capsys.readouterr().out.startswith("name: tiny")
     assert main(["study", "check", file, "seeds=[0, 1]", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"] == [f"street-scenes/model-1/seed{seed}" for seed in (0, 1)]
 
@@ -44,7 +51,7 @@ def test_cost_of_searches_is_printed(file: str, capsys: pytest.CaptureFixture[st
     search = "training.learning_rate={log_uniform: [1e-3, 1e-1], trials: 4}"
     rungs = ["training.holdout=0.25", "training.steps=4", "search_rungs=[0.25, 0.5]"]
     assert main(["study", "check", file, search, *rungs]) == 0
-    assert "1 runs after 6 trials, as long as 2 runs" in capsys.readouterr().out
+    assert "1 run after 6 trials, as long as 2 runs" in capsys.readouterr().out
     assert main(["study", "run", file, search, *rungs, "--runs", str(Path(file).parent)]) == 0
     text = "street-scenes/model-1: search of 6 trials (4 with 25 % of the budget, then 2 with 50 %), 8 optimizer steps"
     assert text in capsys.readouterr().out
@@ -90,7 +97,8 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     first = capsys.readouterr()
     assert ": the network sees images of " in first.err  # nothing is resized in silence
     assert "Street scenes" in first.out
-    assert "report: " in first.out
+    assert (page := Path(first.out.splitlines()[-1].removeprefix("report: "))).name == "index.html"
+    assert page.is_file()
     assert "street-scenes/model-1/seed0: finished" in first.err
     assert "seed0: finished" not in first.out
 

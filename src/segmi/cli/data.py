@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Describe, check, preview and cache datasets.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `segmi list datasets`, or a folder.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset in `segmi list datasets`, or a folder.")]
 Root = Annotated[
     Path | None,
     typer.Option("--root", metavar="DIR", help="Dataset root, or a folder that holds it (default: $SEGMI_DATA)."),

@@ -23,7 +23,9 @@ InitFrom = Annotated[
 ]
 AllowChanged = Annotated[
     list[str] | None,
-    typer.Option("--allow-changed", metavar="KEY", help="Continue although this changed: a key, data, or segmi."),
+    typer.Option(
+        "--allow-changed", metavar="KEY", help="Continue although this setting changed, or `data`, or `segmi`."
+    ),
 ]
 
 # datasets
@@ -32,7 +34,7 @@ DatasetOptions = Annotated[
     typer.Argument(metavar="OPTION=VALUE", help="Options of the dataset, such as val=0.2 or masks=color."),
 ]
 Dataset = Annotated[
-    str, typer.Option("--data", metavar="NAME", help="A dataset of `segmi list datasets`, or a folder.")
+    str, typer.Option("--data", metavar="NAME", help="A dataset in `segmi list datasets`, or a folder.")
 ]
 DatasetRoot = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="Dataset root (default: $SEGMI_DATA).")]
 
@@ -44,7 +46,7 @@ Bundle = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Window = Annotated[
     int | None,
-    typer.Option("--window", metavar="PIXELS", min=1, help="Predict larger images in windows with sides of PIXELS."),
+    typer.Option("--window", metavar="PIXELS", min=1, help="Predict larger images in square windows with this side."),
 ]
 Overlap = Annotated[
     int | None, typer.Option("--overlap", metavar="PIXELS", min=0, help="Overlap of the windows (default: a quarter).")

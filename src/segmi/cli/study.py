@@ -12,18 +12,19 @@ import typer
 from segmi.cli.options import AsJson
 from segmi.cli.output import calm_libraries, put, put_json, put_table
 from segmi.cli.progress_bars import duration
+from segmi.errors import counted
 
 app = typer.Typer(
     no_args_is_help=True,
     help="""Compare methods × datasets × seeds, as declared in a study file.
 
-    `new` writes a study file for your folder, `check` validates a file, `run` does all unfinished runs, `retry` only
-    the failed ones, `status` shows the state of every run, `show` prints the file with all defaults, and `pack` copies
-    finished runs without weights.""",
+    `new` writes a study file for your folder, `check` validates a file, `run` executes all unfinished runs, `retry`
+    only the failed ones, `status` shows the state of every run, `show` prints the file with all defaults, and `pack`
+    copies finished runs without weights.""",
 )
 
 File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Study file, or the name of a shipped study of `segmi list studies`.")
+    Path, typer.Argument(metavar="FILE", help="Study file, or the name of a shipped study in `segmi list studies`.")
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -38,6 +39,10 @@ Root = Annotated[
         metavar="[NAME=]DIR",
         help="Folder of the datasets, or NAME=DIR for each dataset (default: $SEGMI_DATA).",
     ),
+]
+UnreadRoot = Annotated[
+    list[str] | None,
+    typer.Option("--root", metavar="[NAME=]DIR", help="Accepted as by `segmi study run`; no data are read."),
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of all runs.")]
 
@@ -92,13 +97,15 @@ def check(file: File, overrides: Overrides = None, root: Root = None, as_json: A
         put_json({"study": study.name, "ok": True, "runs": runs, "trials": trials})
     else:
         put(
-            f"{file} is valid: {len(runs)} runs"
+            f"{file} is valid: {counted(len(runs), 'run')}"
             + (f" after {trials} trials, as long as {len(study.datasets) * cost:.4g} runs" if trials else "")
         )
+        folders = [word for one in root or [] for word in ("--root", one)]
+        put(f"next: {shlex.join(['segmi', 'study', 'run', str(file), *folders, *(overrides or [])])}")
 
 
 @app.command()
-def show(file: File, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def show(file: File, overrides: Overrides = None, root: UnreadRoot = None, as_json: AsJson = False) -> None:
     """Print a study with every default written out; the output is a study file.
 
     Example: `segmi study show demo training.steps=100`
@@ -119,15 +126,12 @@ def status(
     file: File,
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
-    root: Annotated[
-        list[str] | None,
-        typer.Option("--root", metavar="[NAME=]DIR", help="Accepted as by `segmi study run`; no data are read."),
-    ] = None,
+    root: UnreadRoot = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the state of every run: finished, running, failed, diverged, interrupted or pending.
 
-    A running run is shown with its process, machine and time, a failed one with its error.
+    Running runs are shown with their process, machine and time, failed ones with their error.
 
     Example: `segmi study status demo --json`
     """
@@ -207,10 +211,10 @@ def report(
 
 
 def print_report(runs: Path, out: Path | None = None, images: bool = True) -> None:
-    """Write the report, and print Table 1 and the folder of the report."""
+    """Write the report, and print Table 1 and the page of the report."""
     from segmi.report import table1_text, write_report
 
     folder = write_report(runs, out, images=images)
     put(table1_text(runs).rstrip())
     put("")
-    put(f"report: {folder}")
+    put(f"report: {folder / 'index.html'}")

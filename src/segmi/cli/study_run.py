@@ -83,7 +83,7 @@ def _run(
     cpus: Cpus = None,
     gpus: Gpus = None,
 ) -> None:
-    """Do every run of a study that is not finished, then write the report and print Table 1.
+    """Execute all unfinished runs of a study, then write the report and print Table 1.
 
     It can be stopped at any time: the same command continues with the same results, bit for bit. Failed runs are tried
     again.
@@ -110,7 +110,7 @@ def _retry(
     cpus: Cpus = None,
     gpus: Gpus = None,
 ) -> None:
-    """Do only the runs that failed or diverged, then write the report and print Table 1.
+    """Execute only the failed or diverged runs, then write the report and print Table 1.
 
     They continue from their last checkpoint, or start again with `--overwrite`. A diverged run diverges again from its
     checkpoint unless a setting changes.

@@ -29,11 +29,11 @@ def _train(
             "--print-config, such as processing.flip=0.5 training.clip_norm=1.",
         ),
     ] = None,
-    data: Annotated[str, typer.Option("--data", metavar="NAME", help="A dataset of `segmi list datasets`.")] = "folder",
+    data: Annotated[str, typer.Option("--data", metavar="NAME", help="A dataset in `segmi list datasets`.")] = "folder",
     root: Annotated[
         list[str] | None, typer.Option("--root", metavar="DIR", help="Dataset root (default: $SEGMI_DATA).")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="An architecture of `segmi list models`.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="An architecture in `segmi list models`.")] = None,
     width: Annotated[int | None, typer.Option("--width", help="Channels of the first block of unet.")] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="Encoder of an smp_ architecture.")] = None,
     encoder_weights: Annotated[
@@ -41,7 +41,7 @@ def _train(
     ] = None,
     loss: Annotated[
         list[str] | None,
-        typer.Option("--loss", help="A loss of `segmi list losses`; repeat it to add up several losses."),
+        typer.Option("--loss", help="A loss in `segmi list losses`; repeat it to add up several losses."),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="Budget in minutes of training (default: 20).")

@@ -84,7 +84,7 @@ def run_study(
     listener: Listener | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> StudyOutcome:
-    """Do every run of a study that is not finished.
+    """Execute all unfinished runs of a study.
 
     If ``training.devices`` or ``num_nodes`` asks for several processes, all of them call this function. The first one
     assigns the runs and writes the records.

@@ -213,7 +213,7 @@ def single_run(
 def train_study(
     study: Study, runs: Path, *, resume: bool = False, overwrite: bool = False, **options: Any
 ) -> TrainedNetwork | None:
-    """Do the runs of `single_run` in the folder ``runs``; None in all but the first of several processes.
+    """Execute the runs of `single_run` in the folder ``runs``; None in all but the first of several processes.
 
     Unfinished runs are refused without ``resume`` or ``overwrite``. ``options``: see `run_study`.
 
