@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from segmi.losses import (
+    RegionCovarianceMatching,
+    RegionErrorDeterminant,
+    RegionLogMSE,
     RegionPermutedPixels,
     RegionShuffledLabels,
     RMILoss,
@@ -83,6 +86,27 @@ def test_shuffles_equal_torch(scene: Scene, gradient: Gradient, options: Options
     expected, truth = gradient(lambda z: shuffle(kernel="torch", **options)(z, labels), logits.double())
     assert value.item() == pytest.approx(expected.item(), rel=1e-6)
     assert apart(slope, truth) < 2e-6
+
+
+ABLATIONS: list[Options] = [
+    {}, {"variant": "corrected"}, {"ignored": "drop"}, {"class_reduction": "present"}, {"radius": 2}, *POOLINGS[:3],
+    {"probability": "softmax"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ablation", [RegionErrorDeterminant, RegionLogMSE, RegionCovarianceMatching])
+@pytest.mark.parametrize("options", ABLATIONS, ids=named)
+def test_closed_forms_of_ablations_equal_autograd(
+    scene: Scene, gradient: Gradient, options: Options, ablation: Any
+) -> None:
+    labels = scene.labels(3, 4, 41, 38, ignored=True)
+    labels[1] = 2  # absent and constant classes have gradients
+    for contrast in (0.0, 8.0):
+        logits = scene.logits(labels, 5, contrast=contrast).float()
+        value, slope = gradient(lambda z: ablation(kernel="numba", **options)(z, labels), logits)
+        expected, truth = gradient(lambda z: ablation(kernel="torch", **options)(z, labels), logits.double())
+        assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+        assert apart(slope, truth) < 2e-6
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from segmi.losses import BinaryCrossEntropy, Loss, RegionMutualInformation, RMILoss
+from segmi.losses import (
+    BinaryCrossEntropy,
+    Loss,
+    RegionCovarianceMatching,
+    RegionErrorDeterminant,
+    RegionLogMSE,
+    RegionMutualInformation,
+    RMILoss,
+)
 
 Scene = Any
 Gradient = Callable[..., tuple[Tensor, Tensor]]
@@ -22,6 +30,9 @@ LOSSES: list[Callable[[], Loss]] = [
     lambda: RMILoss(probability="softmax", pooling="max", stride=2, variant="corrected"),
     RegionMutualInformation,
     lambda: RegionMutualInformation(variant="corrected", ignored="zero"),
+    RegionErrorDeterminant,
+    lambda: RegionLogMSE(pooling="average", stride=2),
+    lambda: RegionCovarianceMatching(variant="corrected"),
     BinaryCrossEntropy,
 ]
 

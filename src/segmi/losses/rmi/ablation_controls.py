@@ -104,7 +104,7 @@ class RegionCovarianceMatching(RegionLoss):
     Assumes: as region mutual information, without the removed part.
     Invariances: a permutation of the classes, in labels and channels alike; the offset of each class's map.
     Degenerate solutions: a wrong offset.
-    Cost: twice region mutual information where every class is present; absent classes cost as much as present ones.
+    Cost: as region mutual information where every class is present; absent classes cost nearly as much as present ones.
     """
 
     quantity = "covariance_matching"

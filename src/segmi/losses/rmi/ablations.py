@@ -160,7 +160,7 @@ class RegionErrorDeterminant(RegionLoss):
     Assumes: the errors of a window are Gaussian; the prediction equals the label except for these errors.
     Invariances: a permutation of the classes, in labels and channels alike; the offset of each class's map.
     Degenerate solutions: a wrong offset.
-    Cost: twice region mutual information where every class is present; absent classes cost as much as present ones.
+    Cost: as region mutual information where every class is present; absent classes cost nearly as much as present ones.
     """
 
     quantity = "error_determinant"
@@ -206,7 +206,7 @@ class RegionLogMSE(RegionLoss):
     Assumes: an error matters in proportion to the total error of the same class in the same image.
     Invariances: a permutation of the classes, in labels and channels alike; the offset of each class's map.
     Degenerate solutions: a wrong offset.
-    Cost: twice region mutual information where every class is present; absent classes cost as much as present ones.
+    Cost: as region mutual information where every class is present; absent classes cost nearly as much as present ones.
     """
 
     quantity = "log_mse"

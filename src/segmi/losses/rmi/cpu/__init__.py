@@ -8,7 +8,7 @@ products and sums are float64, since float32 makes the gradient wrong by percent
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from segmi.losses.rmi.cpu.cells import Cells
 
 __all__ = ["CPUResult", "backward", "compile_entries", "forward"]
+
+# numbered as in `segmi.losses.rmi.cpu.algebra`; the derivatives of other quantities are those of autograd
+_CLOSED_FORMS: Final = ("information", "error_determinant", "log_mse", "covariance_matching")
 
 
 class CPUResult(NamedTuple):
@@ -69,10 +72,10 @@ def forward(
         pixels: whether to compute the pixel losses.
         ignore_index: the label of ignored pixels.
         predict: returns the scales of the gradient for the number of valid pixels and of the pairs whose label varies,
-            if they are known in advance; the gradient of region mutual information is then computed in the same pass.
+            if they are known in advance; the gradient is then computed in the same pass, unless autograd computes K.
     """
     n, c = logits.shape[:2]
-    d, closed_form = config.dimension, config.quantity == "information"
+    d, closed_form = config.dimension, config.quantity in _CLOSED_FORMS
     z, images = as_array(logits), _read(labels, ignore_index, max(c, 2), config)
     cells = _cells(z, labels, ignore_index, images, config)
     windows = np.array([image.windows for image in images])
@@ -85,7 +88,9 @@ def forward(
     scales = predict(valid, int(varying.sum())) if predict and closed_form else None
     gradients = new_maps(logits.shape if scales else (n, 1, 0, 0))
     factors: Any = (scales.term, np.float32(scales.pixel)) if scales else (0.0, np.float32(0))
-    options = config.radius, config.variant == "published", config.ridge, skipped_value(config), pixels
+    quantity, moves = _CLOSED_FORMS.index(config.quantity) if closed_form else 0, moves_absent_classes(config)
+    published, absent = config.variant == "published", skipped_value(config)
+    options = config.radius, published, config.ridge, quantity, moves, absent, pixels
     results = losses, terms, information, counted, coefficients, offsets, sums, flags, gradients
     cells = _pool_softmax(z, labels, ignore_index, varying, config, cells)
     kernel = _forward_channels
@@ -114,7 +119,7 @@ def forward(
         gradient=torch.from_numpy(gradients) if scales else None,
         scales=scales,
     )
-    return result if closed_form else _solve(result, sums, varying, windows, config)
+    return result if closed_form else _solve(result, sums, windows, config)
 
 
 def backward(
@@ -252,12 +257,9 @@ def _cells(
     )
 
 
-def _solve(
-    result: CPUResult, sums: np.ndarray, computed: np.ndarray, windows: np.ndarray, config: RMIConfig
-) -> CPUResult:
-    """Return the result of an ablation from the first and second moments of the computed pairs."""
-    chosen = computed if moves_absent_classes(config) else result.counted.numpy()
-    pairs = torch.from_numpy(chosen)
+def _solve(result: CPUResult, sums: np.ndarray, windows: np.ndarray, config: RMIConfig) -> CPUResult:
+    """Return the result of an ablation from the first and second moments of the counted pairs."""
+    pairs = result.counted
     moments = torch.from_numpy(sums)[pairs]  # m×2d×(1 + 2d)
     counts = torch.from_numpy(windows)[pairs.nonzero()[:, 0]]
     first, second = moments[..., :1], moments[..., 1:].tril()
@@ -268,12 +270,9 @@ def _solve(
         - first @ (first / counts[:, None, None]).mT
     )
     terms, information, derivative, jittered = value_and_derivative(centered, counts, config)
-    for every, some in (
-        (result.terms, terms),
-        (result.information, information),
-        (result.coefficients.zero_(), derivative),
-        (result.offsets.zero_(), (derivative @ first)[..., 0] / counts[:, None]),
-    ):
+    offsets = (derivative @ first)[..., 0] / counts[:, None]
+    every_result = result.terms, result.information, result.coefficients, result.offsets
+    for every, some in zip(every_result, (terms, information, derivative, offsets), strict=True):
         every[pairs] = some
     return result._replace(jittered=jittered)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from segmi.losses.compiled.runtime import allocating, compiled
 
+LOG_MSE: Final = 2  # number of the quantity, see `_compare`
 _JITTERS = 6  # as `segmi.losses.rmi.covariances.factor_with_jitter`
 
 
@@ -24,8 +25,9 @@ def varies(first: Any, count: int) -> bool:
 
 @allocating
 def solve(
-    first: Any, second: Any, count: int, published: bool, ridge: float, coefficients: Any, offsets: Any
-) -> tuple[float, float, int]:
+    first: Any, second: Any, count: int, published: bool, ridge: float, quantity: int, counted: bool,
+    coefficients: Any, offsets: Any,
+) -> tuple[float, float, int]:  # fmt: skip
     """Return the term and I_G of one map, and 1 if its covariance had to be jittered, else 0.
 
     With the joint covariance and its ridge factored as L Lᵀ, the last block of L is a factor of M + αI (eq. 14), so
@@ -34,6 +36,8 @@ def solve(
     Args:
         first, second: Σ x and the lower triangle of Σ x xᵀ, x = (P, Y), of ``count`` windows.
         published: whether ``ridge`` is α, added to sums; else it is relative to the mean variance of the label.
+        quantity: 0 for region mutual information, else the number of an ablation, see `_compare`.
+        counted: whether the label varies; else I_G is 0.
         coefficients, offsets: receive K (d×2d) and k₀; the derivative of the term by P_i is ``K (P_i, Y_i) - k₀``.
     """
     side = len(first)
@@ -48,13 +52,34 @@ def solve(
             variance += matrix[i, i]
     if not published:
         ridge = ridge * variance / d  # ε
+    compared = _compare(matrix, ridge, quantity, published, scale, count, coefficients) if quantity else 0.0
+    term, nats, jittered = (
+        _inform(matrix, ridge, quantity, published, scale, coefficients) if counted else (0.0, 0.0, 0)
+    )
+    for i in range(d):
+        offsets[i] = 0.0
+        for k in range(side):
+            offsets[i] += coefficients[i, k] * first[k] / count
+    return (compared if quantity else term), nats, jittered
+
+
+@allocating
+def _inform(
+    matrix: Any, ridge: float, quantity: int, published: bool, scale: float, coefficients: Any
+) -> tuple[float, float, int]:
+    """Return region mutual information, I_G and whether there was a jitter; write K unless there is a ``quantity``.
+
+    The ridge is added to the ``matrix``, the joint covariance.
+    """
+    side = len(matrix)
+    d = side // 2
     for i in range(side):
         matrix[i, i] += ridge
     lower, labels = np.zeros((side, side)), np.zeros((d, d))
     jittered, possible = _factor_with_jitter(matrix, lower)
     if not (_factor(matrix[d:, d:], labels) and possible):
-        coefficients[:] = np.nan
-        offsets[:] = np.nan
+        if not quantity:
+            coefficients[:] = np.nan
         return np.nan, np.nan, jittered
     weighted = np.zeros(d)  # derivative of log(pivot + 1e-8) over the derivative of log(pivot)
     remaining, whole, term = 0.0, 0.0, 0.0
@@ -64,13 +89,65 @@ def solve(
         whole += math.log(labels[i, i])
         term += math.log(pivot + 1e-8)
         weighted[i] = pivot / (pivot + 1e-8) if published else 1.0
-    _derive(lower, weighted, scale, coefficients)
-    for i in range(d):
-        offsets[i] = 0.0
-        for k in range(side):
-            offsets[i] += coefficients[i, k] * first[k] / count
+    if not quantity:
+        _derive(lower, weighted, scale, coefficients)
     nats = whole - remaining  # I_G
     return (term if published else -nats), nats, jittered
+
+
+@allocating
+def _compare(
+    matrix: Any, ridge: float, quantity: int, published: bool, scale: float, count: float, coefficients: Any
+) -> float:
+    """Return the term of an ablation without regression, and write its K; see `segmi.losses.rmi.covariances`.
+
+    1 is ``error_determinant``, 2 ``log_mse``, 3 ``covariance_matching``. With the covariance S of the errors Y - P, the
+    derivative by P is ``W (P - Y)``, W = (S + 2rI)⁻¹ or the inverse of its mean diagonal. If not ``published``, the
+    term of a constant prediction is subtracted.
+    """
+    d = len(matrix) // 2
+    errors, labels, lower, inverse = np.zeros((d, d)), np.zeros((d, d)), np.zeros((d, d)), np.zeros((d, d))
+    windows = count if published else 1.0
+    total, trace, constant = 0.0, 2.0 * ridge, 2.0 * ridge
+    coefficients[:] = 0.0
+    for i in range(d):
+        for j in range(d):
+            p, y = matrix[max(i, j), min(i, j)], matrix[d + max(i, j), d + min(i, j)]
+            errors[i, j], labels[i, j] = p + y - matrix[d + i, j] - matrix[d + j, i], y
+            if quantity == 3:
+                total += (p - y) ** 2 + (matrix[d + i, j] - y) ** 2 - (0.0 if published else 2.0 * y**2)
+                coefficients[i, j] = 4.0 * d * scale * (p - y) / windows**2
+                coefficients[i, d + j] = 2.0 * d * scale * (matrix[d + j, i] - y) / windows**2
+        trace += errors[i, i] / d
+        constant += labels[i, i] / d
+        errors[i, i] += 2.0 * ridge
+        labels[i, i] += 2.0 * ridge
+    if quantity == 3:
+        return d * total / windows**2
+    term = 0.5 * d * (math.log(trace) - (0.0 if published else math.log(constant)))
+    if quantity == 1:
+        term = _half_log_determinant(errors, lower)
+        _invert(lower, inverse)
+        errors = _product_of_transposed(inverse, inverse)
+        if not published:
+            term -= _half_log_determinant(labels, lower)
+    for i in range(d):
+        for j in range(d):
+            weight = errors[i, j] if quantity == 1 else (1.0 / trace if i == j else 0.0)
+            coefficients[i, j] = scale * weight
+            coefficients[i, d + j] = -scale * weight
+    return term
+
+
+@compiled
+def _half_log_determinant(matrix: Any, lower: Any) -> float:
+    """Write the Cholesky factor and return the sum of the logarithms of its pivots, or NaN if it does not exist."""
+    if not _factor(matrix, lower):
+        lower[:] = np.nan
+    result = 0.0
+    for i in range(len(lower)):
+        result += math.log(lower[i, i])
+    return result
 
 
 @allocating

@@ -77,7 +77,7 @@ def sum_windows(layout: Any, radius: int, labeled: bool, buffers: Any) -> None:
     if layout.sign <= 0:
         for r in range(h):
             find_rows(r, h, h, w, radius, work.row_starts)
-            add_row(layout, work.rows, work.row_starts, r, h, w, radius, labeled, work.tables)
+            add_row(layout, work.rows, work.row_starts, r, h, w, radius, radius, labeled, work.tables)
     collect_moments(layout, h, w, radius, work)
 
 

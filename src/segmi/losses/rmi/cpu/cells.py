@@ -187,9 +187,9 @@ def _entries(digest: str) -> Any:
     @entry
     def _forward_cells(
         every: Any, number: int, channels: Any, candidates: Any, image: Any, cells: Any, radius: int, published: bool,
-        ridge: float, absent: float, with_pixels: bool, with_gradient: bool, term_scale: float, pixel_scale: Any,
-        pixels: Any, terms: Any, information: Any, counted: Any, coefficients: Any, offsets: Any, sums: Any,
-        flags: Any, out: Any,
+        ridge: float, quantity: int, moves: bool, absent: float, with_pixels: bool, with_gradient: bool,
+        term_scale: float, pixel_scale: Any, pixels: Any, terms: Any, information: Any, counted: Any,
+        coefficients: Any, offsets: Any, sums: Any, flags: Any, out: Any,
     ) -> None:  # fmt: skip
         _ = digest
         logits, flag, softmax, whole = every[number], flags[number], cells.softmax.size > 0, cells.whole[number]
@@ -212,18 +212,27 @@ def _entries(digest: str) -> Any:
             _write_maps(layout, z, number, c, cells, radius, labeled, work)
             counted[number, c] = labeled and varies_inside(work.windows.rows[1], whole, radius)
             work.map[:] = 0.0
-            if len(sums) or counted[number, c]:
+            solved = counted[number, c] or moves
+            if len(sums) or solved:
                 sum_windows(layout, radius, labeled, work)
             if len(sums):
                 export_moments(work.windows.first, work.windows.second, sums[number, c])
-            elif counted[number, c]:
+            elif solved:
                 k, k0 = coefficients[number, c], offsets[number, c]
                 terms[number, c], information[number, c], flag[c, 0] = solve(
-                    work.windows.first, work.windows.second, image[5], published, ridge, k, k0
+                    work.windows.first,
+                    work.windows.second,
+                    image[5],
+                    published,
+                    ridge,
+                    quantity,
+                    counted[number, c],
+                    k,
+                    k0,
                 )
                 if with_gradient:
                     fold_windows(layout, number, cells, radius, labeled, k, k0, work)
-            if with_gradient and (softmax or counted[number, c]):
+            if with_gradient and (softmax or solved):
                 _spread(layout, number, c, cells, term_scale, work, gradient)
 
     @entry

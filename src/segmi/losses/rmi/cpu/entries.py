@@ -16,7 +16,7 @@ from segmi.losses.compiled.label_runs import IGNORED, find_runs, index_rows
 from segmi.losses.compiled.pixel_loss import add_softplus, pixel_loss, summed_loss, unsign_gradient, write_signed_row
 from segmi.losses.compiled.runtime import allocating, compiled, entry
 from segmi.losses.compiled.sigmoid import add_scaled, derivatives, has_nan, negate, tails, tails_and_gradient
-from segmi.losses.rmi.cpu.algebra import solve, varies
+from segmi.losses.rmi.cpu.algebra import LOG_MSE, solve, varies
 from segmi.losses.rmi.cpu.folding import add_listed_folded, fold_whole_row
 from segmi.losses.rmi.cpu.moments import add_edge_moments, add_listed_moments, add_row, clear, collect
 from segmi.losses.rmi.cpu.workspace import (
@@ -64,10 +64,13 @@ def tails_pass(
 
 @compiled
 def moments_pass(
-    layout: Any, z: Any, radius: int, work: Any, with_loss: bool, with_gradient: bool, scale: Any, out: Any
-) -> tuple[float, bool]:
+    layout: Any, z: Any, radius: int, quantity: int, work: Any, with_loss: bool, with_gradient: bool, scale: Any,
+    out: Any,
+) -> tuple[float, bool]:  # fmt: skip
     """Compute the pixel loss as `pixel_loss` does, and into ``work`` the tails of all rows and all moments."""
     height, width = z.shape
+    # `log_mse` of an absent class needs only the variances
+    reach = 1 if quantity == LOG_MSE and layout.class_rows[0] == layout.class_rows[height] else radius
     margin, sign = radius - 1, layout.sign
     ring = height if sign else 2 * margin + 1  # rows that are kept
     narrow = is_narrow(z)
@@ -83,7 +86,7 @@ def moments_pass(
             write_row(layout, work.rows, r, ring, radius, z, work.q, narrow, offset)
         if sign <= 0 and r >= margin:  # rows r - 2m … r are in the ring
             find_rows(r - margin, ring, height, width, radius, work.row_starts)
-            add_row(layout, work.rows, work.row_starts, r - margin, height, width, radius, None, work.tables)
+            add_row(layout, work.rows, work.row_starts, r - margin, height, width, radius, reach, None, work.tables)
     write_columns(layout, z, work.q, narrow, offset, radius, work.folded[0], work.columns)
     collect_moments(layout, height, width, radius, work)
     return summed_loss(work), bad
@@ -223,9 +226,9 @@ def _entries(digest: str) -> Any:
     @entry
     def _forward_channels(
         every: Any, number: int, channels: Any, candidates: Any, image: Any, radius: int, published: bool,
-        ridge: float, absent: float, with_pixels: bool, with_gradient: bool, term_scale: float, pixel_scale: Any,
-        pixels: Any, terms: Any, information: Any, counted: Any, coefficients: Any, offsets: Any, sums: Any,
-        flags: Any, out: Any,
+        ridge: float, quantity: int, moves: bool, absent: float, with_pixels: bool, with_gradient: bool,
+        term_scale: float, pixel_scale: Any, pixels: Any, terms: Any, information: Any, counted: Any,
+        coefficients: Any, offsets: Any, sums: Any, flags: Any, out: Any,
     ) -> None:  # fmt: skip
         _ = digest
         logits, varying, flag, gradients = every[number], candidates[number], flags[number], out[number]
@@ -240,7 +243,9 @@ def _entries(digest: str) -> Any:
             z, gradient = logits[c], gradients[c if with_gradient else 0]
             index_rows(runs, first[slot], first[slot + 1], class_rows)
             if varying[c]:
-                loss, bad = moments_pass(layout, z, radius, work, with_pixels, with_gradient, pixel_scale, gradient)
+                loss, bad = moments_pass(
+                    layout, z, radius, quantity, work, with_pixels, with_gradient, pixel_scale, gradient
+                )
             else:
                 loss, bad = pixel_loss(layout, z, work, with_pixels, with_gradient, pixel_scale, gradient)
             pixels[number, c] = loss
@@ -249,10 +254,10 @@ def _entries(digest: str) -> Any:
             counted[number, c] = varying[c] and varies(work.first, windows)
             if len(sums) and varying[c]:
                 export_moments(work.first, work.second, sums[number, c])
-            elif counted[number, c]:
+            elif counted[number, c] or (moves and varying[c]):
                 k, k0 = coefficients[number, c], offsets[number, c]
                 terms[number, c], information[number, c], flag[c, 0] = solve(
-                    work.first, work.second, windows, published, ridge, k, k0
+                    work.first, work.second, windows, published, ridge, quantity, counted[number, c], k, k0
                 )
                 if with_gradient:
                     add_region_gradient(layout, z, radius, work, k, k0, term_scale, gradient)

@@ -58,7 +58,8 @@ def _fold_row(
         there = starts[s]
         if there < 0:
             continue
-        add_taps(rows[0], there, weights[0, 0, s], out)
+        if _is_any(weights[0, 0, s]):
+            add_taps(rows[0], there, weights[0, 0, s], out)
         if dense is None:
             runs, first, last = layout.runs, layout.class_rows[r + s - margin], layout.class_rows[r + s - margin + 1]
             if first < last:
@@ -86,6 +87,15 @@ def _prepare_stencils(
         x = e if e < margin else width - 2 * margin + e  # column of the edge
         b0, b1 = max(0, x - right + 1), min(radius, x + 1)
         constants[1 + e] = _stencil(coefficients, offsets, a0, a1, b0, b1, radius, weights[1 + e])
+
+
+@compiled
+def _is_any(weights: Any) -> bool:
+    """Return whether any weight is not 0."""
+    result = False
+    for t in range(len(weights)):
+        result = result or weights[t] != 0.0
+    return result
 
 
 @compiled

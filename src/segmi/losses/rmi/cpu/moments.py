@@ -30,11 +30,14 @@ def clear(tables: Any) -> None:
 
 @compiled
 def add_row(
-    layout: Any, rows: Any, starts: Any, r: int, height: int, width: int, radius: int, dense: Any, tables: Any
+    layout: Any, rows: Any, starts: Any, r: int, height: int, width: int, radius: int, reach: int, dense: Any,
+    tables: Any,
 ) -> None:  # fmt: skip
     """Add the products of row r with the rows around it, at ``starts``, to the tables of column slot 0.
 
-    ``dense`` is None for a label in runs; else the label is in ``rows``, and ``dense`` is whether it is not 0.
+    Args:
+        reach: R, or fewer rows, starting with row r, whose products of probabilities are needed.
+        dense: None for a label in runs; else the label is in ``rows``, and ``dense`` is whether it is not 0.
     """
     margin = radius - 1
     pp, yp, yy, first = tables
@@ -42,13 +45,13 @@ def add_row(
     # One call in a loop instead of three calls, since each call would be inlined.
     for u in (0, 1 + r if r < margin else -1, 1 + margin + r - down if r >= down else -1):
         if u >= 0:
-            _add_row_at(layout, rows, starts, r, width, radius, dense, pp[u], yp[u], yy[u], first[:, u])
+            _add_row_at(layout, rows, starts, r, width, radius, reach, dense, pp[u], yp[u], yy[u], first[:, u])
 
 
 @compiled
 def _add_row_at(
-    layout: Any, rows: Any, starts: Any, r: int, width: int, radius: int, dense: Any, pp: Any, yp: Any, yy: Any,
-    first: Any,
+    layout: Any, rows: Any, starts: Any, r: int, width: int, radius: int, reach: int, dense: Any, pp: Any, yp: Any,
+    yy: Any, first: Any,
 ) -> None:  # fmt: skip
     margin, taps = radius - 1, 2 * radius - 1
     here = starts[margin]  # start of row r
@@ -66,7 +69,7 @@ def _add_row_at(
         there = starts[s + margin]
         if there < 0:
             continue
-        if s >= 0:
+        if 0 <= s < reach:
             t = margin if s == 0 else 0  # in the same row, displacements to the left repeat those to the right
             displaced(p, here + margin, p, there + t, width, taps - t, pp[s, 0, t:])
         if not labeled:
