@@ -7,14 +7,31 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
-from segmi.losses import BinaryCrossEntropy, RMILoss, region_kernel, region_shuffled_labels
+from segmi.losses import (
+    BinaryCrossEntropy,
+    RegionCKA,
+    RegionCovarianceMatching,
+    RegionErrorDeterminant,
+    RegionLogMSE,
+    RMILoss,
+    region_kernel,
+    region_shuffled_labels,
+)
 from segmi.losses.compiled import kernel_cache
-from segmi.losses.compiled.kernel_cache import cache_folder, compile_now, is_compiled, kernel_mode, marker_path
+from segmi.losses.compiled.kernel_cache import (
+    ABLATIONS_MODULE,
+    cache_folder,
+    compile_now,
+    is_compiled,
+    kernel_mode,
+    marker_path,
+)
 
 # Takes a second to "compile", and records every compilation.
 KERNEL = """
@@ -171,14 +188,19 @@ def test_warm_up_covers_all_calls():
     from segmi.losses.rmi.cpu import compile_entries, entries
 
     compile_entries()
+    import_module(ABLATIONS_MODULE).compile_entries()
+    functions = entries.read_image, entries._forward_channels, entries._backward_channels
+    versions = [len(function.signatures) for function in functions]
+    assert versions == [1, 2, 1]  # with and without the ablations
     for channels in (1, 3):
         for options in ({}, {"variant": "corrected"}, {"ignored": "drop", "radius": 2}):
             z = torch.randn(2, channels, 9, 8).bfloat16().requires_grad_()
             labels = torch.randint(0, 2, (2, 9, 8), dtype=torch.uint8)
             labels[0, 3, 3] = 255
             (0.5 * RMILoss(kernel="numba", **options)(z.transpose(2, 3), labels.transpose(1, 2))).backward()
-    for function in (entries.read_image, entries._forward_channels, entries._backward_channels):
-        assert len(function.signatures) == 1, function
+            for ablation in (RegionErrorDeterminant, RegionLogMSE, RegionCovarianceMatching, RegionCKA):
+                (0.5 * ablation(kernel="numba", **options)(z, labels)).backward()
+    assert [len(function.signatures) for function in functions] == versions
 
 
 def test_warm_up_covers_all_calls_of_cells():

@@ -44,6 +44,7 @@ MODES: Final = ("background", "wait", "off")
 EXPECTED_SECONDS: Final = 30  # of one core, for a message
 RMI_MODULE: Final = "segmi.losses.rmi.cpu"
 CELLS_MODULE: Final = f"{RMI_MODULE}.cells"
+ABLATIONS_MODULE: Final = f"{RMI_MODULE}.algebra"
 PIXEL_MODULE: Final = "segmi.losses.pixel._binary_cross_entropy_cpu"
 _LIMIT_SECONDS: Final = 900.0  # of the other process
 
@@ -227,6 +228,7 @@ def compile_now(module: str, notify: Callable[[str], None] | None = None) -> Non
 _NAMES: Final = {
     RMI_MODULE: "RMI kernel",
     CELLS_MODULE: "RMI kernel of pooling and softmax",
+    ABLATIONS_MODULE: "RMI kernel of ablations without regression",
     PIXEL_MODULE: "kernel of binary cross-entropy",
 }
 

@@ -77,7 +77,7 @@ def skipped_value(config: RMIConfig) -> float:
 def moves_absent_classes(config: RMIConfig) -> bool:
     """Return whether the map of a class whose label does not vary has a gradient."""
     return (
-        config.quantity in _MOVES_ABSENT_CLASSES
+        config.quantity in MOVES_ABSENT_CLASSES
         and config.variant == "published"
         and config.class_reduction != "present"
     )
@@ -176,7 +176,7 @@ def solve(sums: Tensor, means: Tensor, counts: Tensor, *, published: bool, ridge
 # volume, the volume of a box around them in `diagonal`, their mean square in `log_mse`). `cca_trace` replaces the
 # logarithm, `cka` whitening, `covariance_matching` regression.
 
-_MOVES_ABSENT_CLASSES: Final = frozenset({"error_determinant", "log_mse", "covariance_matching"})
+MOVES_ABSENT_CLASSES: Final = frozenset({"error_determinant", "log_mse", "covariance_matching"})
 
 
 class Moments(NamedTuple):

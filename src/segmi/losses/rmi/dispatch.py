@@ -18,10 +18,11 @@ from torch import Tensor
 from segmi.losses.base import Diagnostic, Term
 from segmi.losses.compiled import is_eager, kernel_obstacle
 from segmi.losses.compiled.grad_scale import GradScale
-from segmi.losses.compiled.kernel_cache import CELLS_MODULE, RMI_MODULE, is_compiled, kernel_mode
+from segmi.losses.compiled.kernel_cache import ABLATIONS_MODULE, CELLS_MODULE, RMI_MODULE, is_compiled, kernel_mode
 from segmi.losses.compiled.kernel_check import agrees
 from segmi.losses.option_checks import check_choice
 from segmi.losses.pixel.binary_cross_entropy import PixelKernel, binary_cross_entropy_term
+from segmi.losses.rmi.covariances import MOVES_ABSENT_CLASSES
 from segmi.losses.rmi.maps import counted_pairs, pooled_size
 from segmi.losses.rmi.operators import fused_region_sums, region_kernel_result, sums_integers
 from segmi.losses.rmi.rmi_config import Kernel, Pooling, Probability, RMIConfig, Variant
@@ -51,7 +52,9 @@ def region_kernel(
 
 def cpu_module(config: RMIConfig) -> str:
     """Return the module with the routine ``numba`` for these options, see `segmi.losses.compiled.kernel_cache`."""
-    return CELLS_MODULE if config.needs_cells else RMI_MODULE
+    if config.needs_cells:
+        return CELLS_MODULE
+    return ABLATIONS_MODULE if config.quantity in MOVES_ABSENT_CLASSES else RMI_MODULE
 
 
 def choose_kernel(logits: Logits, config: RMIConfig, kernel: Kernel = "auto") -> Kernel:

@@ -19,7 +19,7 @@ from segmi.losses.compiled.runtime import as_array, new_maps, parallel_for, port
 from segmi.losses.rmi.covariances import moves_absent_classes, skipped_value, value_and_derivative
 from segmi.losses.rmi.cpu.entries import ImageRuns, _backward_channels, _forward_channels, read_image
 from segmi.losses.rmi.maps import axis_cells, included_windows, pooled_size, shuffled_order
-from segmi.losses.rmi.rmi_config import Probability, RMIConfig
+from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.targets import Targets
 
 if TYPE_CHECKING:
@@ -88,8 +88,9 @@ def forward(
     scales = predict(valid, int(varying.sum())) if predict and closed_form else None
     gradients = new_maps(logits.shape if scales else (n, 1, 0, 0))
     factors: Any = (scales.term, np.float32(scales.pixel)) if scales else (0.0, np.float32(0))
-    quantity, moves = _CLOSED_FORMS.index(config.quantity) if closed_form else 0, moves_absent_classes(config)
-    published, absent = config.variant == "published", skipped_value(config)
+    number = _CLOSED_FORMS.index(config.quantity) if closed_form else 0
+    quantity = number or (None if cells is None else 0)  # None: the ablations are not compiled
+    published, moves, absent = config.variant == "published", moves_absent_classes(config), skipped_value(config)
     options = config.radius, published, config.ridge, quantity, moves, absent, pixels
     results = losses, terms, information, counted, coefficients, offsets, sums, flags, gradients
     cells = _pool_softmax(z, labels, ignore_index, varying, config, cells)
@@ -153,9 +154,9 @@ def backward(
     return torch.from_numpy(out)
 
 
-def compile_entries(probability: Probability = "sigmoid") -> None:
+def compile_entries(**options: Any) -> None:
     """Compile all entry points or load them from the cache, by calls on one pixel; a softmax uses `cells`."""
-    config, scale = RMIConfig(radius=1, alpha=1.0, probability=probability), torch.zeros(1, 2)
+    config, scale = RMIConfig(radius=1, alpha=1.0, **options), torch.zeros(1, 2)
     logits, labels = torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long)
     result = forward(logits, labels, config, True, 255)
     backward(logits, labels, result.counted, result.coefficients, result.offsets, scale, scale, config, 255)

@@ -25,7 +25,7 @@ def varies(first: Any, count: int) -> bool:
 
 @allocating
 def solve(
-    first: Any, second: Any, count: int, published: bool, ridge: float, quantity: int, counted: bool,
+    first: Any, second: Any, count: int, published: bool, ridge: float, quantity: Any, counted: bool,
     coefficients: Any, offsets: Any,
 ) -> tuple[float, float, int]:  # fmt: skip
     """Return the term and I_G of one map, and 1 if its covariance had to be jittered, else 0.
@@ -36,7 +36,8 @@ def solve(
     Args:
         first, second: Σ x and the lower triangle of Σ x xᵀ, x = (P, Y), of ``count`` windows.
         published: whether ``ridge`` is α, added to sums; else it is relative to the mean variance of the label.
-        quantity: 0 for region mutual information, else the number of an ablation, see `_compare`.
+        quantity: 0 for region mutual information, else the number of an ablation, see `_compare`; None for 0, without
+            compiling the others.
         counted: whether the label varies; else I_G is 0.
         coefficients, offsets: receive K (d×2d) and k₀; the derivative of the term by P_i is ``K (P_i, Y_i) - k₀``.
     """
@@ -52,22 +53,25 @@ def solve(
             variance += matrix[i, i]
     if not published:
         ridge = ridge * variance / d  # ε
-    compared = _compare(matrix, ridge, quantity, published, scale, count, coefficients) if quantity else 0.0
-    term, nats, jittered = (
-        _inform(matrix, ridge, quantity, published, scale, coefficients) if counted else (0.0, 0.0, 0)
-    )
+    term, nats, jittered, derive, compared = 0.0, 0.0, 0, True, 0.0
+    if quantity is not None:
+        derive = quantity == 0
+        if not derive:
+            compared = _compare(matrix, ridge, quantity, published, scale, count, coefficients)
+    if counted:
+        term, nats, jittered = _inform(matrix, ridge, derive, published, scale, coefficients)
     for i in range(d):
         offsets[i] = 0.0
         for k in range(side):
             offsets[i] += coefficients[i, k] * first[k] / count
-    return (compared if quantity else term), nats, jittered
+    return (term if derive else compared), nats, jittered
 
 
 @allocating
 def _inform(
-    matrix: Any, ridge: float, quantity: int, published: bool, scale: float, coefficients: Any
+    matrix: Any, ridge: float, derive: bool, published: bool, scale: float, coefficients: Any
 ) -> tuple[float, float, int]:
-    """Return region mutual information, I_G and whether there was a jitter; write K unless there is a ``quantity``.
+    """Return region mutual information, I_G and whether there was a jitter; write K if ``derive``.
 
     The ridge is added to the ``matrix``, the joint covariance.
     """
@@ -78,7 +82,7 @@ def _inform(
     lower, labels = np.zeros((side, side)), np.zeros((d, d))
     jittered, possible = _factor_with_jitter(matrix, lower)
     if not (_factor(matrix[d:, d:], labels) and possible):
-        if not quantity:
+        if derive:
             coefficients[:] = np.nan
         return np.nan, np.nan, jittered
     weighted = np.zeros(d)  # derivative of log(pivot + 1e-8) over the derivative of log(pivot)
@@ -89,7 +93,7 @@ def _inform(
         whole += math.log(labels[i, i])
         term += math.log(pivot + 1e-8)
         weighted[i] = pivot / (pivot + 1e-8) if published else 1.0
-    if not quantity:
+    if derive:
         _derive(lower, weighted, scale, coefficients)
     nats = whole - remaining  # I_G
     return (term if published else -nats), nats, jittered
@@ -238,3 +242,10 @@ def _product_of_transposed(a: Any, b: Any) -> Any:
             for j in range(b.shape[1]):
                 result[i, j] += a[k, i] * b[k, j]
     return result
+
+
+def compile_entries() -> None:
+    """Compile the entry points with the ablations of `_compare`, or load them from the cache."""
+    from segmi.losses.rmi import cpu
+
+    cpu.compile_entries(quantity="log_mse")

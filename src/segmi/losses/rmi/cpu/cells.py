@@ -269,4 +269,4 @@ def compile_entries() -> None:
     """Compile all entry points or load them from the cache."""
     from segmi.losses.rmi import cpu
 
-    cpu.compile_entries("softmax")
+    cpu.compile_entries(probability="softmax")

@@ -64,13 +64,14 @@ def tails_pass(
 
 @compiled
 def moments_pass(
-    layout: Any, z: Any, radius: int, quantity: int, work: Any, with_loss: bool, with_gradient: bool, scale: Any,
+    layout: Any, z: Any, radius: int, quantity: Any, work: Any, with_loss: bool, with_gradient: bool, scale: Any,
     out: Any,
 ) -> tuple[float, bool]:  # fmt: skip
     """Compute the pixel loss as `pixel_loss` does, and into ``work`` the tails of all rows and all moments."""
     height, width = z.shape
-    # `log_mse` of an absent class needs only the variances
-    reach = 1 if quantity == LOG_MSE and layout.class_rows[0] == layout.class_rows[height] else radius
+    reach = radius
+    if quantity is not None and quantity == LOG_MSE and layout.class_rows[0] == layout.class_rows[height]:
+        reach = 1  # `log_mse` of an absent class needs only the variances
     margin, sign = radius - 1, layout.sign
     ring = height if sign else 2 * margin + 1  # rows that are kept
     narrow = is_narrow(z)
@@ -226,7 +227,7 @@ def _entries(digest: str) -> Any:
     @entry
     def _forward_channels(
         every: Any, number: int, channels: Any, candidates: Any, image: Any, radius: int, published: bool,
-        ridge: float, quantity: int, moves: bool, absent: float, with_pixels: bool, with_gradient: bool,
+        ridge: float, quantity: Any, moves: bool, absent: float, with_pixels: bool, with_gradient: bool,
         term_scale: float, pixel_scale: Any, pixels: Any, terms: Any, information: Any, counted: Any,
         coefficients: Any, offsets: Any, sums: Any, flags: Any, out: Any,
     ) -> None:  # fmt: skip
