@@ -270,7 +270,8 @@ def main() -> int:
         "before the call, including the gradient, each loss in a separate process. `rmi-pytorch` gets prepared one-hot"
     )
     print("maps; its binary cross-entropy is a mean over classes, and ignored pixels have no class. Pooled losses are")
-    print("compared with it at the same pooling, interpolation with its average.")
+    print("compared with it at the same pooling, interpolation with its average; those of a softmax too, although its")
+    print("probabilities are those of a sigmoid.")
     for key, case in cases.items():
         try:
             times = seconds(case, given.rounds or (3 if given.quick else 7), given.device)
