@@ -74,16 +74,18 @@ def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "shared" / "config.yaml").is_file()
 
 
-def test_train_prints_the_next_commands(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_prints_the_next_commands(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["data", "init", str(photos)]) == 0
-    train = ["train", str(photos), *SMALL, "-o", str(tmp_path / "runs")]
+    train = ["train", str(photos), *SMALL, "-o", "runs"]
     capsys.readouterr()
     assert main([*train, "--loss", "dice"]) == 0
     *_, predict, evaluate, app = capsys.readouterr().out.removesuffix("\n").split("\n")
-    output = shlex.quote(str(tmp_path / "runs"))
-    assert predict == f"next: segmi predict {output} IMAGES --output masks --overlay"
-    assert evaluate == f"      segmi evaluate {output} --data {shlex.quote(str(photos))}"
-    assert app == f"      segmi app {output}"
+    assert predict == "next: segmi predict runs IMAGES --output masks --overlay"
+    assert evaluate == f"      segmi evaluate runs --data {shlex.quote(str(photos))}"
+    assert app == "      segmi app runs"
     assert main([*shlex.split(evaluate)[1:], "--json"]) == 0
 
     assert main([*train, "--loss", "cross_entropy"]) == 0

@@ -115,11 +115,29 @@ def test_floats_from_0_to_1_for_a_network_of_8_bit_images(bundle):
     np.testing.assert_array_equal(segmi.predict(network, pixels / np.float32(255)), expected)
 
 
-@pytest.mark.parametrize("shape", [(40, 48), (40, 48, 4), (1, 5, 40, 48)])
+@pytest.mark.parametrize("shape", [(40, 48), (40, 48, 4), (1, 5, 40, 48), (5, 40, 48)])
 def test_arrays_of_other_bands_are_refused(bundle, shape):
     network = segmi.load(bundle())
     with pytest.raises(UsageError, match=r"expected an image of H×W×5 8-bit or 16-bit integers or floats, got uint16"):
         segmi.predict(network, np.zeros(shape, np.uint16))
+
+
+def test_several_images_in_one_call_are_refused(bundle, tmp_path):
+    network = segmi.load(bundle(ImageFormat()))
+    for images in (["a.png", "b.png"], (np.zeros((40, 48, 3), np.uint8),)):
+        with pytest.raises(UsageError, match=rf"expected one image, got a {type(images).__name__} of {len(images)}"):
+            segmi.predict(network, images)
+
+
+def test_pillow_images_of_16_bits_with_a_sign(bundle, tmp_path):
+    network = segmi.load(bundle(ImageFormat((1,), ((-1000.0, 2000.0),))))
+    signed = PIXELS[..., 0].astype(np.int16) - 1000
+    tifffile.imwrite(tmp_path / "signed.tif", signed)
+    expected = segmi.predict(network, tmp_path / "signed.tif")
+    np.testing.assert_array_equal(segmi.predict(network, Image.open(tmp_path / "signed.tif")), expected)
+    large = Image.fromarray(np.where(signed < 0, signed, np.int32(40000)))
+    with pytest.raises(DataError, match="expected 8- or 16-bit integers or 32-bit floats, got 32-bit integers from -"):
+        segmi.predict(network, large)
 
 
 def test_files_have_masks_and_overlays_of_the_shown_bands(bundle, tiff, tmp_path):

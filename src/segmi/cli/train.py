@@ -197,7 +197,7 @@ def _put_next_commands(trained: TrainedNetwork, output: Path, dataset: Sequence[
     from segmi.deploy.bundle_paths import find_bundles
 
     try:
-        bundles = find_bundles(output)
+        bundles = find_bundles(output.absolute())
     except SegmiError:  # the folder contains other runs too
         bundles = []
     name = str(output if trained.folds or bundles == [trained.bundle] else trained.bundle)

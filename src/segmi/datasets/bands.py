@@ -145,13 +145,14 @@ def bands_of_image(image: Image.Image, file: str) -> Bands:
     mode = image.mode
     if mode.startswith("I"):
         values = np.asarray(image)
-        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        kind = np.int16 if values.min() < 0 else np.uint16  # Pillow reads 16-bit TIFF with a sign as 32-bit
+        if values.min() < np.iinfo(kind).min or values.max() > np.iinfo(kind).max:
             raise DataError(
                 f"{file}: expected 8- or 16-bit integers or 32-bit floats, got 32-bit integers from {values.min()} to "
                 f"{values.max()}",
                 "save it with a type that holds all values: uint16 or float32",
             )
-        return Bands(values.astype(np.uint16)[..., None])
+        return Bands(values.astype(kind)[..., None])
     if mode in ("1", "L", "F"):
         return Bands(np.array(image.convert("L") if mode == "1" else image)[..., None])
     if mode in ("LA", "La"):

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
 from segmi.datasets.bands import bands_of_image, decode_image, image_header, turn_upright
-from segmi.datasets.image_format import DTYPES, Bands, ImageArray, ImageFormat
+from segmi.datasets.image_format import DTYPES, MAX_BANDS, Bands, ImageArray, ImageFormat
 from segmi.errors import UsageError
 
 ImageInput: TypeAlias = str | Path | Image.Image | NDArray[Any] | Tensor
@@ -38,6 +38,15 @@ def read_channels(image: ImageInput, format: ImageFormat) -> ImageArray:
         return _of_pillow(image, format)
     if isinstance(image, Tensor):
         return _of_array(image.detach().cpu().movedim(0, -1).numpy() if image.ndim == 3 else image.numpy(), format)
+    if (
+        isinstance(image, list | tuple)
+        and image
+        and isinstance(image[0], str | Path | Image.Image | np.ndarray | Tensor)
+    ):
+        raise UsageError(
+            f"expected one image, got a {type(image).__name__} of {len(image)}",
+            "call it once per image, or write the masks of files with `segmi predict`",
+        )
     return _of_array(np.asarray(image), format)
 
 
@@ -65,7 +74,7 @@ def _of_array(pixels: NDArray[Any], format: ImageFormat) -> ImageArray:
         pixels = pixels[..., None]
     floats = pixels.dtype.kind == "f"
     count = pixels.shape[-1] if pixels.ndim == 3 else 0
-    whole = format.bands is not None and count >= max(format.bands)
+    whole = format.bands is not None and max(format.bands) <= count <= MAX_BANDS
     known = floats or pixels.dtype.name in (DTYPES if format.value_range is not None else ("uint8",))
     unit = floats and format.value_range is None
     if not known or not (count == format.channels or whole) or (unit and not 0 <= pixels.min() <= pixels.max() <= 1):
