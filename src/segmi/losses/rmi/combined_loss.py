@@ -43,7 +43,8 @@ def rmi_loss(
 
     ``L = λ L_BCE + (1 - λ) L_RMI``  (eq. 17, as released), λ = ``bce_weight``. In the variant ``published`` the binary
     cross-entropy is divided by the number of valid pixels plus one, as released; in ``corrected`` it is
-    `binary_cross_entropy`. The compiled kernels compute both in one pass, at about the price of a cross-entropy.
+    `binary_cross_entropy`. Without pooling, the compiled kernels compute both in one pass, at about the price of a
+    cross-entropy.
 
     Args:
         logits, labels, ignore_index, kernel: as in `region_mutual_information`.
@@ -84,7 +85,8 @@ class RMILoss(Loss):
     Args:
         bce_weight: λ, the share of the binary cross-entropy, between 0 and 1.
         ignore_index: the label of ignored pixels.
-        kernel: ``auto``, ``numba``, ``triton`` or ``torch``; the compiled ones compute both parts in one pass.
+        kernel: ``auto``, ``numba``, ``triton`` or ``torch``; the compiled ones compute both parts of a sigmoid in one
+            pass, ``triton`` only without pooling.
         options: the fields of `RMIConfig`; they affect only the region term.
 
     Example:
