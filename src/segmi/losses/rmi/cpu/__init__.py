@@ -259,22 +259,22 @@ def _cells(
 
 
 def _solve(result: CPUResult, sums: np.ndarray, windows: np.ndarray, config: RMIConfig) -> CPUResult:
-    """Return the result of an ablation from the first and second moments of the counted pairs."""
-    pairs = result.counted
-    moments = torch.from_numpy(sums)[pairs]  # m×2d×(1 + 2d)
-    counts = torch.from_numpy(windows)[pairs.nonzero()[:, 0]]
-    first, second = moments[..., :1], moments[..., 1:].tril()
-    centered = (
-        second
-        + second.mT
-        - torch.diag_embed(second.diagonal(dim1=-2, dim2=-1))
-        - first @ (first / counts[:, None, None]).mT
-    )
-    terms, information, derivative, jittered = value_and_derivative(centered, counts, config)
-    offsets = (derivative @ first)[..., 0] / counts[:, None]
-    every_result = result.terms, result.information, result.coefficients, result.offsets
-    for every, some in zip(every_result, (terms, information, derivative, offsets), strict=True):
-        every[pairs] = some
+    """Return the result of an ablation from the first and second moments of the counted pairs.
+
+    64 pairs are so few numbers that PyTorch uses one thread, which does not wait for others.
+    """
+    jittered, every = 0, (result.terms, result.information, result.coefficients, result.offsets)
+    for pairs in result.counted.nonzero().split(64):
+        pair = pairs[:, 0], pairs[:, 1]
+        moments, counts = torch.from_numpy(sums)[pair], torch.from_numpy(windows)[pairs[:, 0]]  # m×2d×(1 + 2d), m
+        first, second = moments[..., :1], moments[..., 1:].tril()
+        whole = second + second.mT - torch.diag_embed(second.diagonal(dim1=-2, dim2=-1))
+        centered = whole - first @ (first / counts[:, None, None]).mT
+        terms, information, derivative, number = value_and_derivative(centered, counts, config)
+        offsets = (derivative @ first)[..., 0] / counts[:, None]
+        for one, some in zip(every, (terms, information, derivative, offsets), strict=True):
+            one[pair] = some
+        jittered += number
     return result._replace(jittered=jittered)
 
 
