@@ -237,20 +237,23 @@ def _cells(
         few = 2 * windows > every  # list the smaller of the two sets
         starts, sign = np.argwhere(included != few).astype(np.int32), 0 if windows == every else -1 if few else 1
         images[number] = images[number]._replace(starts=starts, sign=sign, windows=windows)
-    order = shuffled_order(targets, config)
-    grid, label_grid = (
-        Grid(rows, columns, row_weights, column_weights)
-        for (rows, row_weights), (columns, column_weights) in (
-            [axis_cells(size, config, label=label) for size in (height, width)] for label in (False, True)
-        )
-    )
+    order = np.empty((n, h * w if config.shuffle != "none" else 0), np.int64)
+
+    def write_order(number: int) -> None:  # by image, since operations of PyTorch would wait for all threads
+        one = slice(number, number + 1)
+        some: Any = shuffled_order(Targets(targets.classes[one], valid[one], targets.invalid), config)
+        order[number] = some
+
+    parallel_for(write_order, range(n if order.size else 0))
+    axes = [[axis_cells(size, config, label=label) for size in (height, width)] for label in (False, True)]
+    grid, label_grid = (Grid(rows[0], columns[0], rows[1], columns[1]) for rows, columns in axes)
     return Cells(
-        grid,
-        label_grid,
+        grid=grid,
+        label_grid=label_grid,
         maximum=config.pooling == "max",
         shift=1e-6 if config.pooling == "average" and config.variant == "published" else 0.0,
         whole=whole,
-        order=np.empty((n, 0), np.int64) if order is None else order.numpy(),
+        order=order,
         shuffles_both=config.shuffle == "pixels",
         softmax=np.empty((0, h, w)),
         at=np.empty((0, 1, 0), np.int64),
@@ -259,10 +262,7 @@ def _cells(
 
 
 def _solve(result: CPUResult, sums: np.ndarray, windows: np.ndarray, config: RMIConfig) -> CPUResult:
-    """Return the result of an ablation from the first and second moments of the counted pairs.
-
-    64 pairs are so few numbers that PyTorch uses one thread, which does not wait for others.
-    """
+    """Return the result of an ablation from the moments; few pairs at a time need no threads, which would wait."""
     jittered, every = 0, (result.terms, result.information, result.coefficients, result.offsets)
     for pairs in result.counted.nonzero().split(64):
         pair = pairs[:, 0], pairs[:, 1]
@@ -271,8 +271,8 @@ def _solve(result: CPUResult, sums: np.ndarray, windows: np.ndarray, config: RMI
         whole = second + second.mT - torch.diag_embed(second.diagonal(dim1=-2, dim2=-1))
         centered = whole - first @ (first / counts[:, None, None]).mT
         terms, information, derivative, number = value_and_derivative(centered, counts, config)
-        offsets = (derivative @ first)[..., 0] / counts[:, None]
-        for one, some in zip(every, (terms, information, derivative, offsets), strict=True):
+        found = terms, information, derivative, (derivative @ first)[..., 0] / counts[:, None]
+        for one, some in zip(every, found, strict=True):
             one[pair] = some
         jittered += number
     return result._replace(jittered=jittered)
