@@ -43,10 +43,9 @@ def window_sums(
     Shapes:
         the result is m×2d×2d float64, ``[[PPᵀ, PYᵀ], [YPᵀ, YYᵀ]]``: sums, not means.
     """
-    none = p.new_ones(0, dtype=torch.bool)
-    result: Tensor = _WindowSums.apply(
-        p, y, none if whole is None else whole, none if active is None else active, radius, active is not None
-    )[0]
+    # two empty tensors, since Dynamo refuses one that is passed twice
+    windows, maps = (p.new_ones(0, dtype=torch.bool) if one is None else one for one in (whole, active))
+    result: Tensor = _WindowSums.apply(p, y, windows, maps, radius, active is not None)[0]
     return result
 
 
@@ -264,8 +263,10 @@ class _WindowSums(torch.autograd.Function):
 
 class _Gradient(torch.autograd.Function):
     @staticmethod
-    def forward(*inputs: Any) -> Tensor:
-        gradient: Tensor = torch.ops.segmi.window_sums_gradient(*inputs)
+    def forward(  # Dynamo needs the names of the arguments
+        upstream: Tensor, means: Tensor, p: Tensor, y: Tensor, whole: Tensor, active: Tensor, radius: int, triton: bool
+    ) -> Tensor:
+        gradient: Tensor = torch.ops.segmi.window_sums_gradient(upstream, means, p, y, whole, active, radius, triton)
         return gradient
 
     @staticmethod
