@@ -38,6 +38,7 @@ def test_names() -> None:
 )
 def test_runs(name: str, script: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # Streamlit, which other tests import, sets it
     executed = script.execute(script.read(DOCS / "notebooks" / f"{name}.py"), tmp_path)
     assert not list(tmp_path.iterdir())  # files are written to temporary folders
     drawn = [

@@ -146,9 +146,11 @@ def test_interrupted_folds_continue(folder: Path, tmp_path: Path) -> None:
 def test_folds_of_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--folds", "2", "--model", "unet", "--width", "4", "--steps", "1", "-b", "2", "-o", str(tmp_path / "cv")]
     assert main(["-q", "train", str(folder), *flags, *SETTINGS]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines[:-1]] == ["fold", "1", "2", "mean", "standard deviation", "pooled"]
-    assert lines[-1] == f"ensemble: {tmp_path / 'cv'}"
+    *table, ensemble, predict, app = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in table] == ["fold", "1", "2", "mean", "standard deviation", "pooled"]
+    assert ensemble == f"ensemble: {tmp_path / 'cv'}"
+    assert predict == f"next: segmi predict {tmp_path / 'cv'} IMAGES --output masks --overlay"
+    assert app == f"      segmi app {tmp_path / 'cv'}"
     assert main(["-q", "train", str(folder), "--folds", "9", "-o", str(tmp_path / "more")]) == 2
     assert "expected at least 9 groups of images for 9 folds, got 6 groups of 6 images" in capsys.readouterr().err
 
