@@ -53,14 +53,20 @@ def counts(runs: StudyRuns, tests: Sequence[Tested]) -> str:
         text: sum(one.conclusion.startswith(kind) for one in tests if one.settled) for kind, text in COUNTS.items()
     }
     texts = [
-        f"{number} {text}" + (f" ({', '.join(named[text])})" if 0 < len(named.get(text, ())) <= MOST_NAMES else "")
+        _counted(number, text) + (f" ({', '.join(named[text])})" if 0 < len(named.get(text, ())) <= MOST_NAMES else "")
         for text, number in numbers.items()
         if number or text in named
     ]
     rest = len(tests) - open_ - sum(numbers.values())
-    texts += [f"{rest} have no test"] if rest else []
-    texts += [f"{open_} have missing runs and no conclusion"] if open_ else []
+    texts += [_counted(rest, "have no test")] if rest else []
+    texts += [_counted(open_, "have missing runs and no conclusion")] if open_ else []
     return _listed(texts)
+
+
+def _counted(number: int, text: str) -> str:
+    verb, _, rest = text.partition(" ")
+    singular = {"are": "is", "differ": "differs", "have": "has"}
+    return f"{number} {singular[verb] if number == 1 else verb} {rest}"
 
 
 def explanation(answer: Answer, entries: Sequence[Reading]) -> str:
