@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 from unittest.mock import patch
 
 import torch
 
+Result = TypeVar("Result")
 GPU: Final = torch.cuda.is_available()
 DEVICE: Final = "cuda" if GPU else "cpu"
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # for deterministic algorithms
@@ -14,10 +15,10 @@ if not GPU:
     os.environ["TRITON_INTERPRET"] = "1"
 
 
-def with_sums(kind: str, step: Callable[[], object]) -> Callable[[], object]:
+def with_sums(kind: str, step: Callable[[], Result]) -> Callable[[], Result]:
     """Return the step with this kind of sums in the Triton kernels; without this, the device determines it."""
 
-    def run() -> object:
+    def run() -> Result:
         with patch.dict(os.environ, SEGMI_SUMS=kind):
             return step()
 

@@ -197,7 +197,7 @@ def interpreted() -> Iterator[str]:
     expected = RMILoss(kernel="torch").terms(logits, labels)["region_mutual_information"].numerator
     options = (3, True, False, config.ridge, config.absent_value, True, 255)
     for kind in SUMS:
-        found = KernelResult(*with_sums(kind, partial(cuda.forward, logits, labels, *options))())  # type: ignore[misc]
+        found = KernelResult(*with_sums(kind, partial(cuda.forward, logits, labels, *options))())
         difference = float((found.terms.sum() / config.dimension - expected).abs())
         yield f"Triton's interpreter with sums of {kind} and PyTorch differ by {difference:.1e} in the region term.\n"
         if not difference < 1e-5:

@@ -171,7 +171,7 @@ class TestPeers:
 
 class TestProbabilities:
     @staticmethod
-    def said(loss: Loss, logits: Tensor) -> list[str]:
+    def said(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor) -> list[str]:
         labels = torch.randint(0, 3, (2, 8, 8))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -183,8 +183,8 @@ class TestProbabilities:
     @pytest.mark.parametrize("name", ["cross_entropy", "dice", "rmi_loss"])
     def test_probabilities_give_one_warning(self, name: str, dtype: torch.dtype) -> None:
         logits = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
-        assert self.said(build(name), logits) == []  # type: ignore[arg-type]
-        (message,) = self.said(build(name), logits.softmax(1))  # type: ignore[arg-type]
+        assert self.said(build(name), logits) == []
+        (message,) = self.said(build(name), logits.softmax(1))
         assert "logits: expected the output of the network before the softmax, got probabilities" in message
         assert "Fix: remove the softmax" in message
 

@@ -259,11 +259,12 @@ def _selection(facts: Facts, given: Mapping[str, Any]) -> Decision:
             f"val is missing; images are held out in whole groups of train ({groups})",
         )  # fmt: skip
     fields |= {"training.holdout": 0.0, "training.selection_split": "val"}
-    text, reason = "the better of weights and moving average on val", "val is drawn from train in whole groups"
+    text, shared = "the better of weights and moving average on val", facts.shared_groups
+    reason = "val is drawn from train" + ("" if shared else " in whole groups")
     if "val" not in facts.drawn:
         reason = "val is the dataset's own"
-    if facts.shared_groups:
-        reason += f", but shares {facts.shared_groups} groups with train, so its scores are too high for new ones"
+    if shared:
+        reason += f", but shares {counted(shared, 'group')} with train, so its scores are too high for new ones"
     elif facts.groups == facts.images and "val" in facts.drawn:
         reason += ", each image its own group: set `group` in segmi.toml if images depend on each other"
     if "test" in facts.splits:

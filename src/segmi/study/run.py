@@ -214,7 +214,7 @@ def _write_plan(folder: Path, plan: Plan) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"the runs cannot be written to {folder}: {error.strerror}"
-        raise EnvironmentProblem(message, "give a writable folder with --runs") from error
+        raise EnvironmentProblem(message, "give a writable folder with --runs, or --output of segmi train") from error
     with lock_if_free(folder, PLAN_PATIENCE) as problem:
         if problem is None:
             sweep(folder, deep=False)  # files of killed processes; runs sweep their own folders
