@@ -7,6 +7,7 @@ import importlib
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -52,8 +53,10 @@ def nobody_listens() -> None:
     """Close the readers of stdout and stderr."""
     reader, writer = os.pipe()
     os.close(reader)
-    for descriptor in (1, 2):
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(writer, descriptor)
+        # opened anew, since the stream of a file expects to seek
+        setattr(sys, name, open(descriptor, "w", closefd=False))  # noqa: SIM115
 
 
 def fill_at(workspace: str, number: str, folder: str) -> None:
