@@ -84,9 +84,9 @@ def spread_columns(grid: Any, cells: Any, out: Any) -> None:
 
 @compiled
 def spread_peaks(cells: Any, at: Any, r: int, out: Any) -> None:
-    """Write the value of every cell to its maximum, for the maxima in row r, and 0 elsewhere."""
+    """Write the value of every cell to its maximum, for the maxima in row r, and 0 elsewhere; ``out`` has W + 1."""
+    width = out.size - 1  # without a branch: other maxima go beyond the end
     out[:] = 0.0
     for j in range(cells.size):
-        k = at[j] - r * out.size
-        if 0 <= k < out.size:
-            out[k] = cells[j]
+        k = at[j] - r * width
+        out[k if 0 <= k < width else width] = cells[j]

@@ -122,7 +122,7 @@ def _entries(digest: str) -> Any:
         """
         _ = digest
         height, width = valid.shape
-        p, slope = np.empty((len(logits), width)), np.zeros((len(logits), width))
+        p, slope = np.empty((len(logits), width)), np.zeros((len(logits), width + 1))
         top, total = np.empty(width), np.empty(width)
         for r in range(height):
             i = grid.rows[r]
@@ -135,7 +135,7 @@ def _entries(digest: str) -> Any:
                 if maximum:
                     spread_peaks(slopes[m, i], at[m, i], r, slope[c])
                 elif r == 0 or grid.rows[r - 1] != i:
-                    spread_columns(grid, slopes[m, i], slope[c])
+                    spread_columns(grid, slopes[m, i], slope[c, :width])
                 _add_products(p[c], slope[c], total)
             for c in range(len(p)):
                 _add_gradient(p[c], slope[c], total, grid.row_weights[r], out[c, r])
