@@ -4,7 +4,10 @@ The recipe is written as users of segmentation_models_pytorch write it: a U-Net 
 cross-entropy, Adam, flips, images resized to a square, the best epoch by validation. Both sides have the same encoder
 weights, threads and wall time of training with validation, and both are scored on ``val`` at its original size.
 
-Example: ``python benchmarks/first_hour.py --data DATA --minutes 5 20 --seeds 0 1``
+Finished cells are kept in ``--output`` and not measured again, since all of them take seven hours. Run nothing else
+meanwhile.
+
+Example: ``python benchmarks/results.py --only first_hour --data DATA --minutes 5 --seeds 0``
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,7 +36,12 @@ from segmi.metrics.confusion_matrix import ConfusionMatrix
 from segmi.metrics.scores import scores
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "answer"))
+sys.path.insert(0, str(Path(__file__).parent))
 from prepare_data import DATASETS, describe
+from surroundings import machine
+
+SIDE = 256
+CELL = ("minutes", "seed", "dataset", "side", "empty_cache")
 
 
 class Squares(Dataset[tuple[Tensor, Tensor]]):
@@ -68,7 +76,7 @@ def score(network: nn.Module, images: Squares, classes: int) -> dict[str, Any]:
     return scores(matrix.pooled().numpy())
 
 
-def common_recipe(folder: Path, minutes: float, seed: int, *, side: int, rate: float) -> dict[str, Any]:
+def common_recipe(folder: Path, minutes: float, seed: int, *, side: int = SIDE, rate: float) -> dict[str, Any]:
     """Train a U-Net of segmentation_models_pytorch as its users do, and return its scores."""
     import segmentation_models_pytorch as smp
 
@@ -117,15 +125,39 @@ def segmi_recipe(folder: Path, minutes: float, seed: int, output: Path, cache: P
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return mean mIoU per dataset and time on both sides, and the mean difference."""
-    lines = ["| dataset | minutes | common recipe | segmi train | difference |", "|---|---|---|---|---|"]
-    differences = []
-    for dataset, minutes in dict.fromkeys((row["dataset"], row["minutes"]) for row in rows):
-        here = [row for row in rows if (row["dataset"], row["minutes"]) == (dataset, minutes)]
-        sides = [statistics.mean(row["mIoU"] for row in here if row["side"] == side) for side in ("common", "segmi")]
-        differences.append(100 * (sides[1] - sides[0]))
-        lines.append(f"| {dataset} | {minutes:g} | {sides[0]:.3f} | {sides[1]:.3f} | {differences[-1]:+.1f} |")
-    return "\n".join([*lines, f"| mean | | | | {np.mean(differences):+.1f} |"])
+    """Return mean mIoU per dataset and time on both sides, and the mean differences; pairs only."""
+    cells: dict[tuple[float, str], dict[str, dict[int, float]]] = {}
+    for row in rows:
+        cell = cells.setdefault((row["minutes"], row["dataset"]), {"common": {}, "segmi": {}})
+        cell[row["side"]][row["seed"]] = row["mIoU"]
+    head = "| minutes | dataset | seeds | common recipe | segmi train | difference, points |"
+    lines, differences = [head, "|---|---|---|---|---|---|"], dict[float, list[float]]()
+    for (minutes, dataset), cell in sorted(cells.items()):
+        seeds = sorted(cell["common"].keys() & cell["segmi"].keys())
+        if not seeds:
+            continue
+        sides = [statistics.mean(cell[side][seed] for seed in seeds) for side in ("common", "segmi")]
+        differences.setdefault(minutes, []).append(100 * (sides[1] - sides[0]))
+        numbers = f"{sides[0]:.3f} | {sides[1]:.3f} | {differences[minutes][-1]:+.1f}"
+        lines.append(f"| {minutes:g} | {dataset} | {len(seeds)} | {numbers} |")
+    means = [f"| {minutes:g} | mean | | | | {statistics.mean(some):+.1f} |" for minutes, some in differences.items()]
+    return "\n".join(lines + means)
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Return the chapter of RESULTS.md."""
+    machines = "; ".join(sorted({f"{row['machine']}, {row['date']}" for row in rows}))
+    caches = " segmi found no compiled kernels and no decoded images." if rows and rows[0]["empty_cache"] else ""
+    return f"""# First hour, mIoU after the same time
+
+Measured on {machines}. Written by `python benchmarks/first_hour.py`.
+
+`segmi train FOLDER` without options, and a U-Net of segmentation_models_pytorch as its users train it: Dice loss and
+cross-entropy, Adam, flips, images resized to a square of {SIDE}, the best epoch. Both have the same pretrained encoder
+(EfficientNet-Lite0), the same time for training and validation, and are scored on `val` at its original size; each
+mIoU is that of the weights chosen on `val`. Every cell ran alone on the machine.{caches}
+
+{table(rows)}"""
 
 
 def main() -> None:
@@ -136,42 +168,35 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", default=list(DATASETS), choices=list(DATASETS))
     parser.add_argument("--minutes", nargs="+", type=float, default=[5.0, 20.0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--sides", nargs="+", default=["common", "segmi"], choices=["common", "segmi"])
-    parser.add_argument("--side", type=int, default=256, help="side of the squares of the common recipe")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="of the common recipe")
-    parser.add_argument("--output", type=Path, default=Path("first-hour.jsonl"), help="results are appended")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".jsonl"), help="the finished cells")
     parser.add_argument(
         "--empty-cache", action="store_true", help="segmi finds no compiled kernels and no decoded images"
     )
     options = parser.parse_args()
     empty = options.empty_cache or None
+    rows = [json.loads(line) for line in options.output.read_text().splitlines()] if options.output.exists() else []
+    finished = {tuple(row[key] for key in CELL) for row in rows}
     with tempfile.TemporaryDirectory() as temporary:
         folders = {folder.name: folder for folder in options.folders}
         if options.data is not None:
-            folders |= {name: describe(name, options.data, Path(temporary, name)) for name in options.names}
-        rows = []
-        for minutes in options.minutes:
-            for seed in options.seeds:
-                for name, folder in folders.items():
-                    for side in options.sides:
-                        if side == "common":
-                            extra = {"side": options.side, "rate": options.learning_rate}
-                            result = common_recipe(folder, minutes, seed, **extra)
-                        else:
-                            output = Path(temporary, "runs", f"{name}-{seed}-{minutes:g}")
-                            result = segmi_recipe(folder, minutes, seed, output, empty and output / "cache")
-                        row = {"dataset": name, "minutes": minutes, "seed": seed, "side": side, **result}
-                        row |= {
-                            "threads": torch.get_num_threads(),
-                            "empty_cache": bool(empty),
-                            "date": f"{datetime.date.today()}",
-                        }
-                        rows.append(row)
-                        print(json.dumps(row), flush=True)
-                        with options.output.open("a") as file:
-                            file.write(json.dumps(row) + "\n")
-    if len(options.sides) == 2:
-        print(table(rows))
+            folders |= {DATASETS[name]: describe(name, options.data, Path(temporary, name)) for name in options.names}
+        cells = product(options.minutes, options.seeds, folders, ("common", "segmi"))
+        for cell in cells:
+            if (*cell, bool(empty)) in finished:
+                continue
+            minutes, seed, name, side = cell
+            if side == "common":
+                result = common_recipe(folders[name], minutes, seed, rate=options.learning_rate)
+            else:
+                output = Path(temporary, "runs", f"{name}-{seed}-{minutes:g}")
+                result = segmi_recipe(folders[name], minutes, seed, output, empty and output / "cache")
+            named = dict(zip(CELL, (*cell, bool(empty)), strict=True))
+            rows.append({**named, **result, "machine": machine(), "date": f"{datetime.date.today()}"})
+            print(rows[-1], file=sys.stderr)
+            with options.output.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+    print(report([row for row in rows if row["empty_cache"] == bool(empty)]))
 
 
 if __name__ == "__main__":

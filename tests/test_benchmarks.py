@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import subprocess
 import sys
@@ -187,7 +188,23 @@ def test_first_hour_trains_the_common_recipe(first_hour: tuple[dict[str, Any], P
         for side, values in (("common", (0.5, 0.6)), ("segmi", (0.6, 0.8)))
         for seed, value in enumerate(values)
     ]
-    assert names["table"](rows).splitlines()[2:] == ["| a | 5 | 0.550 | 0.700 | +15.0 |", "| mean | | | | +15.0 |"]
+    rows.append({"dataset": "b", "minutes": 5.0, "side": "common", "seed": 0, "mIoU": 0.9})  # not both sides yet
+    lines = names["table"](rows).splitlines()[2:]
+    assert lines == ["| 5 | a | 2 | 0.550 | 0.700 | +15.0 |", "| 5 | mean | | | | +15.0 |"]
+
+
+def test_first_hour_measures_no_cell_twice(first_hour: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    _, folder = first_hour
+    cell = {"minutes": 5.0, "seed": 0, "dataset": "squares", "empty_cache": False, "machine": "one", "date": "today"}
+    rows = [{**cell, "side": side, "mIoU": value} for side, value in (("common", 0.5), ("segmi", 0.75))]
+    output = tmp_path / "cells.jsonl"
+    output.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [sys.executable, str(FOLDER / "first_hour.py"), str(folder), "--output", str(output)]
+    done = subprocess.run([*command, "--minutes", "5", "--seeds", "0"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Measured on one, today." in done.stdout
+    assert "| 5 | squares | 1 | 0.500 | 0.750 | +25.0 |" in done.stdout
+    assert len(output.read_text().splitlines()) == 2
 
 
 @pytest.mark.slow
