@@ -101,7 +101,7 @@ def _pack(run: RunFolder, target: RunFolder) -> PackedRun:
         artifacts = result.get("artifacts") or {}
         kept = {name: size for name, size in artifacts.items() if name.partition("/")[0] in _FOLDERS}
         # Written last, as in a run: it marks the run as finished.
-        write_record(folder / "result.json", {**result, "artifacts": kept, "packed": True})
+        write_record(folder / "result.json", {**result, "artifacts": kept, "packed": True}, indent=None)
     return PackedRun(target.path, sum(path.stat().st_size for path in target.path.rglob("*") if path.is_file()))
 
 

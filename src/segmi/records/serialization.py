@@ -68,10 +68,10 @@ def refuse_newer(path: Path, version: Any, newest: int = SCHEMA_VERSION) -> None
         raise DataError(f"{path} has schema version {version}, expected at most {newest}", "update segmi")
 
 
-def write_record(path: Path, record: Mapping[str, Any]) -> Path:
-    """Write an object atomically, its schema version first."""
+def write_record(path: Path, record: Mapping[str, Any], *, indent: int | None = 2) -> Path:
+    """Write an object atomically, its schema version first; without ``indent`` on one line."""
     record = plain({"schema_version": SCHEMA_VERSION, **record})
-    return atomic_write(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return atomic_write(path, json.dumps(record, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:
