@@ -137,21 +137,23 @@ def cost_table(answer: Answer, studies: Mapping[str, int]) -> Table:
     """Return runs, time and energy by study, from the usage that the runs recorded."""
     rows = []
     for study, planned in studies.items():
-        results = list(answer.finished_runs(study))
+        results, finished = list(answer.finished_runs(study)), answer.finished_trials(study)
         usages = [result.get("usage") or {} for _, result in results]
-        seconds = sum(float(usage.get("seconds") or 0) for usage in usages)
+        searching = sum(trial.wall_seconds or 0 for trial in finished)
+        seconds = searching + sum(float(usage.get("seconds") or 0) for usage in usages)
         joules = [usage.get("processor_joules") for usage in usages]
-        measured = sum(joules) if joules and all(joules) else None
+        measured = sum(joules) if joules and all(joules) and not finished else None
         threads = [((r.get("training") or {}).get("precision") or {}).get("threads") or 1 for _, r in results]
         assumed = sum(WATTS * t * float(u.get("seconds") or 0) for t, u in zip(threads, usages, strict=True))
+        assumed += WATTS * max(threads, default=1) * searching
         trials = sum("+trial" in run.key.method for run, _ in results)
         energy = f"{measured / 3.6e6:.2f} kWh" if measured else f"about {assumed / 3.6e6:.2f} kWh"
-        entries = (f"{len(results) - trials} of {planned}", str(trials), duration(seconds), energy)
+        entries = (f"{len(results) - trials} of {planned}", str(trials + len(finished)), duration(seconds), energy)
         rows.append(Row((study,), tuple(Cell(text, is_text=True) for text in entries)))
     notes = (
         "time: processes from their start to the end of the evaluation, added up over runs, which may have run at the "
-        "same time and beside other work. energy: measured, or (about) an assumed "
-        f"{WATTS} W per busy core on machines without energy counters.",
+        "same time and beside other work; of finished searches, training and validation. energy: measured, or "
+        f"(about) an assumed {WATTS} W per busy core on machines without energy counters.",
     )
     return Table("Cost.", ("study",), (("", ("runs", "trials", "time", "energy")),), rows, notes)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from segmi.errors import Diverged, UsageError
 from segmi.records import Plan, RunFolder, find_runs
+from segmi.records.study_records import TrialRecord, read_selection
 from segmi.statistics import LEVEL, Difference, StudyRuns, describe_differences, detectable_factor, holm
 from segmi.statistics.differences import verdict_of
 from segmi.statistics.random_effects import FEWEST_DATASETS, pool
@@ -175,6 +176,11 @@ class Answer:
             for run in find_runs(self.records / study, trials=True):
                 if run.finished:
                     yield run, run.result() or {}
+
+    def finished_trials(self, study: str) -> list[TrialRecord]:
+        """Return the trials of the finished searches of a study, whose runs are not packed."""
+        folders = sorted((self.records / study).glob("*/*"))
+        return [trial for folder in folders if (found := read_selection(folder)) for trial in found.trials]
 
 
 def adjusted(tests: Sequence[Tested]) -> list[Tested]:

@@ -15,6 +15,7 @@ import pytest
 from segmi.errors import Diverged, UsageError
 from segmi.records import RunFolder, RunKey, reported_score, write_confusion, write_details
 from segmi.records.pack import pack_runs
+from segmi.records.study_records import Selection, TrialRecord, write_selection
 from segmi.study import load_study
 from segmi.study.run import run_study
 from segmi.study.run_config import changed_keys
@@ -255,6 +256,16 @@ def test_the_page_has_every_part(made: Callable[..., Answer], tmp_path: Path) ->
     # 60 runs of a minute on two threads at 15 W.
     assert "| answer | 60 of 60 | 0 | 1 h 00 min | about 0.03 kWh |" in page
     assert "−6.87" in page  # Model 2 against Model 1 on Cityscapes, as published
+
+
+def test_finished_searches_count_in_the_cost(made: Callable[..., Answer]) -> None:
+    answer = made()
+    method = next(iter(answer.primary.plan.methods))
+    trials = [TrialRecord(number, {}, 0.5, steps=3, wall_seconds=900.0) for number in range(4)]
+    write_selection(answer.records / "answer" / "streets" / method, Selection({}, 9, "net", 0, {}, {}, trials))
+    page = write_answer.render(answer.folder / "registry.yaml", answer.records)["answer.md"]
+    # an hour more
+    assert "| answer | 60 of 60 | 4 | 2 h 00 min | about 0.06 kWh |" in page
 
 
 def test_the_slice_is_compared_with_the_intervals(
