@@ -76,7 +76,7 @@ def score(network: nn.Module, images: Squares, classes: int) -> dict[str, Any]:
     return scores(matrix.pooled().numpy())
 
 
-def common_recipe(folder: Path, minutes: float, seed: int, *, side: int = SIDE, rate: float) -> dict[str, Any]:
+def common_recipe(folder: Path, minutes: float, seed: int, *, side: int = SIDE, rate: float = 1e-3) -> dict[str, Any]:
     """Train a U-Net of segmentation_models_pytorch as its users do, and return its scores."""
     import segmentation_models_pytorch as smp
 
@@ -107,7 +107,7 @@ def common_recipe(folder: Path, minutes: float, seed: int, *, side: int = SIDE, 
     return {"mIoU": best["mIoU"], "steps": steps, "seconds": time.perf_counter() - began}
 
 
-def segmi_recipe(folder: Path, minutes: float, seed: int, output: Path, cache: Path | None) -> dict[str, Any]:
+def segmi_recipe(folder: Path, minutes: float, seed: int, output: Path, cache: Path | None = None) -> dict[str, Any]:
     """Run ``segmi train FOLDER`` with a budget and a seed, and return its scores; ``cache`` is an empty folder."""
     command = [
         sys.executable, "-m", "segmi.cli", "-q", "train", str(folder), "--minutes", str(minutes), "--seed", str(seed),
@@ -115,6 +115,7 @@ def segmi_recipe(folder: Path, minutes: float, seed: int, output: Path, cache: P
     ]  # fmt: skip
     began = time.perf_counter()
     environment = dict(os.environ) | ({"XDG_CACHE_HOME": str(cache), "SEGMI_CACHE": ""} if cache else {})
+    environment.pop("SEGMI_KERNELS", None)  # set by `surroundings`, but not by users
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -144,6 +145,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines + means)
 
 
+def comparable(text: str) -> list[dict[str, Any]]:
+    """Return the finished cells: of this machine, and those whose two sides are of one other machine."""
+    rows = [json.loads(line) for line in text.splitlines()]
+    pairs = [tuple(row[key] for key in ("machine", *CELL) if key != "side") for row in rows]
+    return [row for row, pair in zip(rows, pairs, strict=True) if row["machine"] == machine() or pairs.count(pair) == 2]
+
+
 def report(rows: list[dict[str, Any]]) -> str:
     """Return the chapter of RESULTS.md."""
     machines = "; ".join(sorted({f"{row['machine']}, {row['date']}" for row in rows}))
@@ -155,7 +163,7 @@ Measured on {machines}. Written by `python benchmarks/first_hour.py`.
 `segmi train FOLDER` without options, and a U-Net of segmentation_models_pytorch as its users train it: Dice loss and
 cross-entropy, Adam, flips, images resized to a square of {SIDE}, the best epoch. Both have the same pretrained encoder
 (EfficientNet-Lite0), the same time for training and validation, and are scored on `val` at its original size; each
-mIoU is that of the weights chosen on `val`. Every cell ran alone on the machine.{caches}
+mIoU is that of the weights chosen on `val`.{caches}
 
 {table(rows)}"""
 
@@ -168,14 +176,13 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", default=list(DATASETS), choices=list(DATASETS))
     parser.add_argument("--minutes", nargs="+", type=float, default=[5.0, 20.0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="of the common recipe")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".jsonl"), help="the finished cells")
     parser.add_argument(
         "--empty-cache", action="store_true", help="segmi finds no compiled kernels and no decoded images"
     )
     options = parser.parse_args()
     empty = options.empty_cache or None
-    rows = [json.loads(line) for line in options.output.read_text().splitlines()] if options.output.exists() else []
+    rows = comparable(options.output.read_text() if options.output.exists() else "")
     finished = {tuple(row[key] for key in CELL) for row in rows}
     with tempfile.TemporaryDirectory() as temporary:
         folders = {folder.name: folder for folder in options.folders}
@@ -187,7 +194,7 @@ def main() -> None:
                 continue
             minutes, seed, name, side = cell
             if side == "common":
-                result = common_recipe(folders[name], minutes, seed, rate=options.learning_rate)
+                result = common_recipe(folders[name], minutes, seed)
             else:
                 output = Path(temporary, "runs", f"{name}-{seed}-{minutes:g}")
                 result = segmi_recipe(folders[name], minutes, seed, output, empty and output / "cache")

@@ -194,9 +194,11 @@ def test_first_hour_trains_the_common_recipe(first_hour: tuple[dict[str, Any], P
 
 
 def test_first_hour_measures_no_cell_twice(first_hour: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
-    _, folder = first_hour
+    names, folder = first_hour
     cell = {"minutes": 5.0, "seed": 0, "dataset": "squares", "empty_cache": False, "machine": "one", "date": "today"}
     rows = [{**cell, "side": side, "mIoU": value} for side, value in (("common", 0.5), ("segmi", 0.75))]
+    rows.append({**cell, "seed": 1, "side": "common", "mIoU": 0.9})  # the other side is not of the same machine
+    assert names["comparable"]("\n".join(map(json.dumps, rows))) == rows[:2]
     output = tmp_path / "cells.jsonl"
     output.write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [sys.executable, str(FOLDER / "first_hour.py"), str(folder), "--output", str(output)]
@@ -204,7 +206,7 @@ def test_first_hour_measures_no_cell_twice(first_hour: tuple[dict[str, Any], Pat
     assert done.returncode == 0, done.stderr
     assert "Measured on one, today." in done.stdout
     assert "| 5 | squares | 1 | 0.500 | 0.750 | +25.0 |" in done.stdout
-    assert len(output.read_text().splitlines()) == 2
+    assert len(output.read_text().splitlines()) == 3
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def nobody_listens() -> None:
     os.close(reader)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(writer, descriptor)
-        # opened anew, since the stream of a file expects to seek
+        # opened anew, since the stream of a file expects to seek; it stays open until the process ends
         setattr(sys, name, open(descriptor, "w", closefd=False))  # noqa: SIM115
 
 
