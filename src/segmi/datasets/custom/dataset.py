@@ -41,7 +41,7 @@ class CustomDataset(DatasetReader):
     root: Path
 
     def __init__(self, root: str | Path | None = None) -> None:
-        folder = find_root("a folder with segmi.toml", root, usual=(), needed=())
+        folder = find_root("a dataset with segmi.toml", root, usual=(), needed=())
         config = read_config(folder / FILE_NAME)
         self.root = folder / (config.root or "")
         if not self.root.is_dir():
