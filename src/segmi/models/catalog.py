@@ -14,7 +14,7 @@ from torch import nn
 
 from segmi.errors import UsageError, unknown_name
 from segmi.models import adapters
-from segmi.models.depthwise import use_float_gradients
+from segmi.models.depthwise import use_fast_gradients
 from segmi.models.network import BuiltModule, Normalization, SegmentationNetwork
 from segmi.models.pretrained import BUNDLED
 from segmi.models.unet import UNet
@@ -161,7 +161,7 @@ def build_network(
     if not isinstance(built, BuiltModule):
         stride = getattr(built, "stride", 1)  # a tuple is the stride of a single convolution
         built = BuiltModule(built, stride if isinstance(stride, int) else 1)
-    use_float_gradients(built.module)
+    use_fast_gradients(built.module)
     normalization = _normalization(normalize, built.normalization, in_channels)
     if batch_norm_momentum is not None:
         _set_momentum(built.module, architecture, batch_norm_momentum)
